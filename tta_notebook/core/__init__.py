@@ -1,0 +1,99 @@
+"""The algebra of workflows: what composes, runs and is observed. Standard library only."""
+
+from tta_notebook.core.algebra import as_primitive
+from tta_notebook.core.chunks import collect
+from tta_notebook.core.conditional import ConditionalPrimitive
+from tta_notebook.core.context import WorkflowContext, current_context
+from tta_notebook.core.errors import (
+    AuthenticationError,
+    CompositionError,
+    ConfigurationError,
+    InstallError,
+    LocalModelMissingError,
+    ModelError,
+    ModelOutputError,
+    ModelRequestError,
+    ModelTimeoutError,
+    ModelUnavailableError,
+    RateLimitError,
+    RouteError,
+    WorkflowError,
+)
+from tta_notebook.core.events import Event, Note, Sink, Span, StreamChunk
+from tta_notebook.core.function import LambdaPrimitive
+from tta_notebook.core.graph import Edge, Graph, Node
+from tta_notebook.core.map import MapPrimitive
+from tta_notebook.core.parallel import ParallelPrimitive
+from tta_notebook.core.primitive import WorkflowPrimitive
+from tta_notebook.core.protocols import Answer, Embedder, Guard, Hold, PlannedCall, StepStore, Store
+from tta_notebook.core.router import RouterPrimitive, RoutingStrategy
+from tta_notebook.core.routing import CheapestRoute, FastestRoute, LeastLoadedRoute
+from tta_notebook.core.run import Run
+from tta_notebook.core.sequential import SequentialPrimitive
+from tta_notebook.core.stream import (
+    capture,
+    disable,
+    enable,
+    flush,
+    last_run,
+    subscribe,
+    unsubscribe,
+)
+from tta_notebook.core.switch import SwitchPrimitive
+from tta_notebook.core.usage import Usage
+
+__all__ = [
+    "Answer",
+    "AuthenticationError",
+    "CheapestRoute",
+    "CompositionError",
+    "ConditionalPrimitive",
+    "ConfigurationError",
+    "Edge",
+    "Embedder",
+    "Event",
+    "FastestRoute",
+    "Graph",
+    "Guard",
+    "Hold",
+    "InstallError",
+    "LambdaPrimitive",
+    "LeastLoadedRoute",
+    "LocalModelMissingError",
+    "MapPrimitive",
+    "ModelError",
+    "ModelOutputError",
+    "ModelRequestError",
+    "ModelTimeoutError",
+    "ModelUnavailableError",
+    "Node",
+    "Note",
+    "ParallelPrimitive",
+    "PlannedCall",
+    "RateLimitError",
+    "RouteError",
+    "RouterPrimitive",
+    "RoutingStrategy",
+    "Run",
+    "SequentialPrimitive",
+    "Sink",
+    "Span",
+    "StepStore",
+    "Store",
+    "StreamChunk",
+    "SwitchPrimitive",
+    "Usage",
+    "WorkflowContext",
+    "WorkflowError",
+    "WorkflowPrimitive",
+    "as_primitive",
+    "capture",
+    "collect",
+    "current_context",
+    "disable",
+    "enable",
+    "flush",
+    "last_run",
+    "subscribe",
+    "unsubscribe",
+]

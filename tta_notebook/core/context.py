@@ -1,0 +1,413 @@
+"""The context of a run: who runs it, what its steps share, and where in the trace we are."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Callable, Generator, Mapping, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import count
+from typing import TYPE_CHECKING, Any, cast
+
+from tta_notebook.core import clock
+from tta_notebook.core.errors import ConfigurationError
+from tta_notebook.core.events import Note, Span
+
+if TYPE_CHECKING:
+    from tta_notebook.core.protocols import Guard, StepStore
+    from tta_notebook.core.run import Run
+
+# Where execution is: a context, or the span of a step whose context nobody has asked for yet.
+# Making one for every step would be an eighth of what a traced step costs.
+here: ContextVar[WorkflowContext | Span | None] = ContextVar("tta_notebook.here", default=None)
+
+# A context is FRESH until it enters execution. From then on it is PLAIN (nobody watches, steps run
+# straight through) or WATCHED (steps are recorded or answered from a store).
+FRESH, PLAIN, WATCHED = range(3)
+
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+
+
+class SpanIds:
+    """Span identities: a counter under a random prefix, so that making one costs nothing.
+
+    The prefix is drawn when the first identity is asked for, and again in a forked process.
+    """
+
+    next: Callable[[], int]
+
+    def __init__(self) -> None:
+        self.next = self._first
+
+    def _first(self) -> int:
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._draw)
+        self._draw()
+        return self.next()
+
+    def _draw(self) -> None:
+        self.next = count(int.from_bytes(os.urandom(4)) << 32 | 1).__next__
+
+
+span_ids = SpanIds()
+
+
+class _Shared:
+    """What all contexts of one run share by reference.
+
+    The defaults stand on the class: most runs set next to nothing, and a run begins in a moment.
+    """
+
+    workflow_id: str | None = None
+    session_id: str | None = None
+    correlation_id: str | None = None
+    metadata: MutableMapping[str, Any] | None = None
+    state: MutableMapping[str, Any] | None = None
+    tags: MutableMapping[str, str] | None = None
+    baggage: MutableMapping[str, str] | None = None
+    guards: tuple[Guard, ...] = ()
+    step_store: StepStore | None = None
+    backends: Mapping[str, Any] | None = None
+    trace_id: str | None = None
+    remote_parent: str | None = None
+    checkpoints: list[tuple[str, float]] | None = None
+
+    def __init__(self) -> None:
+        self.start_ns = clock.source()
+
+
+class WorkflowContext:
+    """Identity, shared state and deadline of a run, as a step sees them.
+
+    All contexts of a run share one `state`, by reference: what a step writes, the next one reads,
+    and parallel branches see each other's writes as in any asyncio program. Nothing is copied.
+
+    Args:
+        workflow_id: the workflow's name in traces and reports.
+        session_id: groups the runs of one conversation.
+        user_id: who it is for; kept in `metadata["user_id"]`.
+        correlation_id: ties the run to a request elsewhere; a random one by default.
+        metadata: free particulars, carried along.
+        state: what the steps share.
+        tags: labels for reports.
+        baggage: labels that also travel to other services.
+
+    >>> context = WorkflowContext(workflow_id="ask", user_id="u-1", state={"seen": 0})
+    >>> context.state["seen"], context.user_id
+    (0, 'u-1')
+    """
+
+    __slots__ = ("_own_id", "deadline_ns", "mode", "run", "shared", "span")
+
+    def __init__(
+        self,
+        workflow_id: str | None = None,
+        session_id: str | None = None,
+        user_id: str | None = None,
+        correlation_id: str | None = None,
+        metadata: MutableMapping[str, Any] | None = None,
+        state: MutableMapping[str, Any] | None = None,
+        tags: MutableMapping[str, str] | None = None,
+        baggage: MutableMapping[str, str] | None = None,
+    ) -> None:
+        shared = self.shared = _Shared()
+        shared.workflow_id = workflow_id
+        shared.session_id = session_id
+        shared.correlation_id = correlation_id
+        shared.metadata = metadata
+        shared.state = state
+        shared.tags = tags
+        shared.baggage = baggage
+        self.run: Run[Any] | None = None
+        self.span: Span | None = None
+        self.deadline_ns: int | None = None
+        self._own_id: int | None = None
+        self.mode = FRESH
+        if user_id is not None:
+            self.metadata["user_id"] = user_id
+
+    def __repr__(self) -> str:
+        where = "" if self.span is None else f", span={self.span.name!r}"
+        return f"WorkflowContext(workflow_id={self.workflow_id!r}{where})"
+
+    # How contexts are made
+
+    @classmethod
+    def root(cls, workflow_id: str) -> WorkflowContext:
+        """Return a new context for a workflow of that name."""
+        return cls(workflow_id=workflow_id)
+
+    @staticmethod
+    def child(parent: WorkflowContext, step: str) -> WorkflowContext:
+        """Return a context for a step under `parent`: its own identity, the same state."""
+        child = parent.create_child_context()
+        child.note("child", step=step)
+        return child
+
+    def create_child_context(self) -> WorkflowContext:
+        """Return a context with its own span identity that shares everything else."""
+        child = self.derive(self.run, self.span, self.mode)
+        child._own_id = span_ids.next()  # noqa: SLF001 - our own class
+        return child
+
+    def derive(self, run: Run[Any] | None, span: Span | None, mode: int) -> WorkflowContext:
+        """Return a context elsewhere in the trace that shares everything else; for the engine."""
+        child: WorkflowContext = _new(WorkflowContext)
+        child.shared = self.shared
+        child.deadline_ns = self.deadline_ns
+        child._own_id = None
+        child.mode = mode
+        child.run = run
+        child.span = span
+        return child
+
+    # What a run is
+
+    @property
+    def workflow_id(self) -> str | None:
+        """The workflow's name."""
+        return self.shared.workflow_id
+
+    @property
+    def session_id(self) -> str | None:
+        """The conversation the run belongs to."""
+        return self.shared.session_id
+
+    @property
+    def user_id(self) -> str | None:
+        """Who the run is for."""
+        return self.metadata.get("user_id")
+
+    @property
+    def correlation_id(self) -> str:
+        """What ties the run to a request elsewhere."""
+        if self.shared.correlation_id is None:
+            # Made when first asked for: most runs are never asked, and a uuid costs two steps.
+            self.shared.correlation_id = str(uuid.uuid4())
+        return self.shared.correlation_id
+
+    @property
+    def metadata(self) -> MutableMapping[str, Any]:
+        """Free particulars."""
+        if self.shared.metadata is None:
+            self.shared.metadata = {}
+        return self.shared.metadata
+
+    @property
+    def state(self) -> MutableMapping[str, Any]:
+        """What the steps of the run share."""
+        if self.shared.state is None:
+            self.shared.state = {}
+        return self.shared.state
+
+    @property
+    def tags(self) -> MutableMapping[str, str]:
+        """Labels for reports."""
+        if self.shared.tags is None:
+            self.shared.tags = {}
+        return self.shared.tags
+
+    @property
+    def baggage(self) -> MutableMapping[str, str]:
+        """Labels that also travel to other services."""
+        if self.shared.baggage is None:
+            self.shared.baggage = {}
+        return self.shared.baggage
+
+    @property
+    def guards(self) -> tuple[Guard, ...]:
+        """Who is asked before every call to a model."""
+        return self.shared.guards
+
+    @property
+    def step_store(self) -> StepStore | None:
+        """Who may answer a step without running it."""
+        return self.shared.step_store
+
+    def backend(self, model: str) -> Any | None:
+        """Return the backend this run uses for `model` instead of the primitive's own, if any."""
+        backends = self.shared.backends
+        return backends.get(model, backends.get("*")) if backends else None
+
+    def using(
+        self,
+        *,
+        guards: tuple[Guard, ...] | None = None,
+        step_store: StepStore | None = None,
+        backends: Mapping[str, Any] | None = None,
+    ) -> WorkflowContext:
+        """Hand the run what its steps will ask, and return this context.
+
+        Args:
+            guards: asked before every call to a model, in order.
+            step_store: asked before every step.
+            backends: what serves a model in this run; the key "*" stands for every model.
+        """
+        if self.mode != FRESH:
+            raise ConfigurationError(
+                f"{self!r}.using(): the run is under way. Guards, stores and backends count from "
+                "its first step: call using() on a new WorkflowContext."
+            )
+        if guards is not None:
+            self.shared.guards = guards
+        if step_store is not None:
+            self.shared.step_store = step_store
+        if backends is not None:
+            self.shared.backends = backends
+        return self
+
+    # Time
+
+    def elapsed_ms(self) -> float:
+        """Return milliseconds since the context's run was set up."""
+        return (clock.source() - self.shared.start_ns) / 1e6
+
+    def checkpoint(self, name: str) -> None:
+        """Remember how far the run has come under a name; see `checkpoints`."""
+        self.checkpoints.append((name, self.elapsed_ms()))
+        self.note("checkpoint", checkpoint=name)
+
+    @property
+    def checkpoints(self) -> list[tuple[str, float]]:
+        """The named checkpoints with their milliseconds since the start."""
+        if self.shared.checkpoints is None:
+            self.shared.checkpoints = []
+        return self.shared.checkpoints
+
+    def remaining(self) -> float | None:
+        """Return the seconds to the deadline, negative when it is gone; None without one."""
+        if self.deadline_ns is None:
+            return None
+        return (self.deadline_ns - clock.source()) / 1e9
+
+    def within(self, timeout_s: float) -> WorkflowContext:
+        """Return this context with a deadline at most `timeout_s` seconds away."""
+        child = self.derive(self.run, self.span, self.mode)
+        deadline_ns = clock.source() + int(timeout_s * 1e9)
+        if self.deadline_ns is None or deadline_ns < self.deadline_ns:
+            child.deadline_ns = deadline_ns
+        return child
+
+    @contextmanager
+    def active(self) -> Generator[WorkflowContext]:
+        """Make this the current context inside the block: calls without a context nest under it."""
+        previous = here.get()
+        here.set(self)
+        try:
+            yield self
+        finally:
+            # By value, not by token: a stream may be closed from another context than it began in.
+            here.set(previous)
+
+    # The trace
+
+    def note(self, name: str, /, **data: Any) -> None:
+        """Mark the current span with what only its primitive knows; free when nobody watches."""
+        if self.span is None:
+            return
+        self.span.append("notes", Note(name, clock.source(), data))
+        self.span.run.marks += 1
+
+    def chunk(self, text: str) -> None:
+        """Show a piece of streamed text on the current span; free when nobody watches."""
+        if self.span is not None:
+            self.span.run.streamed(self.span, text)
+
+    @property
+    def span_id(self) -> int:
+        """The identity of this context: its span's, or its own where it was made by hand."""
+        if self._own_id is None:
+            if self.span is not None:
+                return self.span.span_id
+            self._own_id = span_ids.next()
+        return self._own_id
+
+    @property
+    def trace_id_hex(self) -> str:
+        """The W3C trace id of the run."""
+        if self.shared.trace_id is None:
+            self.shared.trace_id = os.urandom(16).hex()
+        return self.shared.trace_id
+
+    @property
+    def remote_parent_hex(self) -> str | None:
+        """The span elsewhere that this run continues, from `extract()`."""
+        return self.shared.remote_parent
+
+    def to_otel_context(self) -> dict[str, str]:
+        """Return identity and labels under OpenTelemetry's names; absent values are left out."""
+        attributes = {
+            "trace_id": self.trace_id_hex,
+            "span_id": f"{self.span_id:016x}",
+            "workflow.id": self.workflow_id,
+            "session.id": self.session_id,
+            "user.id": self.user_id,
+            "correlation.id": self.correlation_id,
+        }
+        return {key: value for key, value in attributes.items() if value is not None}
+
+    def inject(self, carrier: MutableMapping[str, str]) -> None:
+        """Write W3C `traceparent` and `baggage` headers into `carrier`."""
+        span_id = self.span_id if self.span is None else self.span.span_id
+        carrier["traceparent"] = f"00-{self.trace_id_hex}-{span_id:016x}-01"
+        if self.baggage:
+            from urllib.parse import quote  # noqa: PLC0415 - only who propagates baggage pays
+
+            pairs = (f"{quote(key)}={quote(value)}" for key, value in self.baggage.items())
+            carrier["baggage"] = ",".join(pairs)
+
+    @classmethod
+    def extract(cls, carrier: Mapping[str, str], **arguments: Any) -> WorkflowContext:
+        """Return a context that continues the trace in `carrier`'s headers, if they hold one.
+
+        Header names are read in any case; a `traceparent` that cannot be read is ignored, as the
+        W3C recommendation asks.
+
+        Args:
+            carrier: headers.
+            arguments: those of the constructor.
+        """
+        headers = {key.lower(): value for key, value in carrier.items()}
+        context = cls(**arguments)
+        if match := _TRACEPARENT.fullmatch(headers.get("traceparent", "").strip()):
+            trace_id, span_id = match.groups()
+            if int(trace_id, 16) and int(span_id, 16):
+                context.shared.trace_id = trace_id
+                context.shared.remote_parent = span_id
+        for pair in filter(None, headers.get("baggage", "").split(",")):
+            from urllib.parse import unquote  # noqa: PLC0415 - only who propagates baggage pays
+
+            key, _, value = pair.partition("=")
+            context.baggage.setdefault(unquote(key.strip()), unquote(value.split(";")[0].strip()))
+        return context
+
+
+_new = object.__new__
+
+
+def plain_root() -> WorkflowContext:
+    """Return the context of a run that nobody asked anything of and nobody watches."""
+    context: WorkflowContext = _new(WorkflowContext)
+    context.shared = _Shared()
+    context.deadline_ns = context._own_id = context.run = context.span = None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    context.mode = PLAIN
+    return context
+
+
+# The default of a `context` parameter: the one of the step that calls. It is None at run time, and
+# an override never sees it: core/observe.py puts the current context in its place.
+HERE = cast("WorkflowContext", None)
+
+
+def current_context() -> WorkflowContext | None:
+    """Return the context of the step that is running here, or None outside of a run."""
+    found = here.get()
+    return context_of(found) if isinstance(found, Span) else found
+
+
+def context_of(span: Span) -> WorkflowContext:
+    """Return the context of the step that a span records."""
+    around = span.around
+    return around.derive(around.run, span, WATCHED)

@@ -1,0 +1,158 @@
+"""Everything this package raises on purpose, in one tree.
+
+WorkflowError
+├── CompositionError (TypeError)          steps that cannot be composed
+├── ConfigurationError (ValueError)       an argument of a constructor that means nothing
+├── RouteError (LookupError)              a router or switch chose what does not exist
+├── InstallError (OSError)                `tta local install` could not finish
+└── ModelError                            a call to a model failed
+    ├── ModelUnavailableError (ConnectionError)   not reached, or lost on the way
+    ├── ModelTimeoutError (TimeoutError)          no answer in time
+    ├── RateLimitError                            HTTP 429, or the provider is overloaded
+    ├── AuthenticationError                       no key, or one that is refused
+    ├── ModelRequestError                         the request itself is refused
+    ├── ModelOutputError (ValueError)             the answer does not fit the schema
+    └── LocalModelMissingError (FileNotFoundError)  the embedded model is not installed
+
+A message says what was attempted, what was found, why that cannot work and what to do next.
+"""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+
+class WorkflowError(Exception):
+    """The root of the tree: `except WorkflowError` catches what this package raises."""
+
+
+class CompositionError(WorkflowError, TypeError):
+    """Steps were composed that cannot be, or that cannot fit by their annotations."""
+
+
+class ConfigurationError(WorkflowError, ValueError):
+    """A primitive was built with an argument that means nothing."""
+
+
+class RouteError(WorkflowError, LookupError):
+    """A router or switch chose a route that does not exist.
+
+    Attributes:
+        route: what was chosen.
+        routes: what there is to choose from.
+    """
+
+    def __init__(self, message: str, *, route: object, routes: Iterable[object]) -> None:
+        super().__init__(message)
+        self.route = route
+        self.routes = tuple(routes)
+
+
+class InstallError(WorkflowError, OSError):
+    """The embedded model could not be installed; nothing half-done is left behind."""
+
+
+class ModelError(WorkflowError):
+    """A call to a model failed.
+
+    Attributes:
+        model: the model that was asked for.
+        provider: who serves it, where known.
+        status_code: the HTTP status, where there was one.
+        retryable: whether the same call may succeed later.
+        retry_after: seconds the provider asks to wait, where it said so.
+        headers: the headers of the answer, with lower-case names.
+    """
+
+    default_retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        model: str,
+        provider: str | None = None,
+        status_code: int | None = None,
+        retryable: bool | None = None,
+        retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.model = model
+        self.provider = provider
+        self.status_code = status_code
+        self.retryable = self.default_retryable if retryable is None else retryable
+        self.retry_after = retry_after
+        self.headers = {name.lower(): value for name, value in (headers or {}).items()}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default rebuilds an exception from its message alone, which leaves `model` out.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+class ModelUnavailableError(ModelError, ConnectionError):
+    """The model could not be reached, or the connection was lost on the way."""
+
+    default_retryable = True
+
+
+class ModelTimeoutError(ModelError, TimeoutError):
+    """The model did not answer in time."""
+
+    default_retryable = True
+
+
+class RateLimitError(ModelError):
+    """The provider limits the rate of calls or is overloaded."""
+
+    default_retryable = True
+
+
+class AuthenticationError(ModelError):
+    """There is no key for the provider, or it refuses the one it was given."""
+
+
+class ModelRequestError(ModelError):
+    """The provider refuses the request itself; sending it again cannot help."""
+
+
+class ModelOutputError(ModelError, ValueError):
+    """The model's answer does not fit the asked-for schema.
+
+    Attributes:
+        text: the answer as it came.
+    """
+
+    text: str = ""
+
+
+class LocalModelMissingError(ModelError, FileNotFoundError):
+    """The embedded model is not installed."""
+
+
+def _rebuild(cls: type[ModelError], args: tuple[Any, ...], data: dict[str, Any]) -> ModelError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(data)
+    return error
+
+
+class Names:
+    """A set of names as a message shows it, with the one that was probably meant.
+
+    >>> print(Names(["fast", "smart"]).instead_of("fats"))
+    'fast', 'smart' (did you mean 'fast'?)
+    """
+
+    def __init__(self, names: Iterable[object]) -> None:
+        self._names = list(names)
+
+    def __str__(self) -> str:
+        shown = ", ".join(repr(name) for name in self._names[:12])
+        return shown + (", …" if len(self._names) > 12 else "") if shown else "none"  # noqa: PLR2004
+
+    def instead_of(self, wrong: object) -> str:
+        """Return the names, with a suggestion when `wrong` looks like one of them."""
+        texts = [name for name in self._names if isinstance(name, str)]
+        close = get_close_matches(wrong, texts, 1) if isinstance(wrong, str) else []
+        return f"{self} (did you mean {close[0]!r}?)" if close else str(self)

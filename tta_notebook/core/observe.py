@@ -1,0 +1,297 @@
+"""The one place where execution is observed.
+
+Every class that overrides `execute` has it wrapped once, when the class is made. The wrapper
+decides in one comparison whether anyone watches: if not, the class's own `execute` takes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from functools import wraps
+from typing import TYPE_CHECKING, Any, cast
+
+from tta_notebook.core import clock
+from tta_notebook.core.context import (
+    FRESH,
+    PLAIN,
+    WATCHED,
+    WorkflowContext,
+    context_of,
+    current_context,
+    here,
+    plain_root,
+    span_ids,
+)
+from tta_notebook.core.events import Span, StreamChunk
+from tta_notebook.core.run import Run
+from tta_notebook.core.stream import stream
+
+if TYPE_CHECKING:
+    from tta_notebook.core.primitive import WorkflowPrimitive
+
+Execute = Callable[[Any, Any, Any], Coroutine[Any, Any, Any]]
+Direct = Callable[[Any], Awaitable[Any]]
+Step = tuple[Any, Direct | None]
+
+
+def observed(cls: type[WorkflowPrimitive[Any, Any]], own: Execute) -> Execute:
+    """Return `own`, the `execute` of `cls`, with observation around it.
+
+    The wrapper is a plain function that returns a coroutine: when nobody watches, a step costs no
+    frame of ours while it runs.
+    """
+
+    @wraps(own)
+    def execute(
+        self: WorkflowPrimitive[Any, Any], input_data: Any, context: WorkflowContext | None = None
+    ) -> Coroutine[Any, Any, Any]:
+        if context is None:
+            context = current_context()
+        if type(self) is not cls and type(self).execute is not execute:
+            # super().execute(): the span of the subclass's execute is open already.
+            return own(self, input_data, context)
+        if context is None or context.mode == FRESH:
+            return run_root(self, own, input_data, context)
+        if context.mode == PLAIN:
+            return own(self, input_data, context)
+        return run_step(self, own, input_data, context)
+
+    execute.is_observed = True  # type: ignore[attr-defined]  # read by is_observed() alone
+    return execute
+
+
+def own_execute(cls: type[WorkflowPrimitive[Any, Any]]) -> Execute:
+    """Return the `execute` of a class as it was written, without the wrapper."""
+    execute: Any = cls.execute
+    return cast("Execute", getattr(execute, "__wrapped__", execute))
+
+
+def is_observed(execute: object) -> bool:
+    """Tell whether `execute` is wrapped already."""
+    return getattr(execute, "is_observed", False)
+
+
+async def run_root(
+    primitive: WorkflowPrimitive[Any, Any],
+    own: Execute,
+    input_data: Any,
+    context: WorkflowContext | None,
+) -> Any:
+    """Execute the outermost primitive: enter its context and, if anyone watches, record a run."""
+    if stream.is_recording or (context is not None and context.step_store is not None):
+        name = None if context is None else context.workflow_id
+        return await run_recorded(primitive, input_data, context, Run(name or primitive.name))
+    plain = plain_root() if context is None else context.derive(None, None, PLAIN)
+    previous = here.get()
+    here.set(plain)
+    try:
+        return await own(primitive, input_data, plain)
+    finally:
+        here.set(previous)
+
+
+async def run_step(
+    primitive: WorkflowPrimitive[Any, Any], own: Execute, input_data: Any, context: WorkflowContext
+) -> Any:
+    """Execute a primitive under a span of its own."""
+    run = context.run
+    assert run is not None
+    span = Span(context, primitive, span_ids.next(), clock.source())
+    child = context_of(span)
+    run.begin(span, input_data)
+    previous = here.get()
+    here.set(child)
+    try:
+        if child.shared.step_store is None:
+            result = await own(primitive, input_data, child)
+        else:
+            result = await _recall_or_run(primitive, own, input_data, child)
+    except BaseException as error:
+        run.fail(span, error)
+        raise
+    else:
+        run.finish(span, result)
+        return result
+    finally:
+        here.set(previous)
+
+
+async def run_chain(steps: Sequence[Step], value: Any, context: WorkflowContext) -> Any:
+    """Execute steps one after the other, each with what the one before gave.
+
+    The same as calling `execute` of every step, without a coroutine and a reset of the current
+    context for each: chains of functions are what most workflows are made of.
+    """
+    if context.mode == PLAIN:
+        for step, direct in steps:
+            value = await (step.execute(value, context) if direct is None else direct(value))
+        return value
+    run = context.run
+    assert run is not None
+    if context.shared.step_store is not None:
+        for step, _ in steps:
+            value = await step.execute(value, context)
+        return value
+    # The names below are bound before the loop because it is what every traced step costs.
+    next_id, set_current, begin, finish = span_ids.next, here.set, run.begin, run.finish
+    now_ns = clock.source()
+    try:
+        for step, direct in steps:
+            if direct is None:
+                value = await step.execute(value, context)
+                now_ns = clock.source()
+                continue
+            # One reading of the clock ends a step and starts the next.
+            span = Span(context, step, next_id(), now_ns)
+            begin(span, value)
+            set_current(span)
+            try:
+                value = await direct(value)
+            except BaseException as error:
+                run.fail(span, error)
+                raise
+            now_ns = finish(span, value)
+    finally:
+        set_current(context)
+    return value
+
+
+async def _recall_or_run(
+    primitive: WorkflowPrimitive[Any, Any], own: Execute, input_data: Any, context: WorkflowContext
+) -> Any:
+    store = context.step_store
+    assert store is not None
+    answer = await store.recall(primitive, input_data, context)
+    if answer is not None:
+        context.note("recalled", source=answer.source)
+        return answer.output
+    result = await own(primitive, input_data, context)
+    await store.keep(primitive, input_data, result, context)
+    return result
+
+
+async def run_recorded(
+    primitive: WorkflowPrimitive[Any, Any],
+    input_data: Any,
+    context: WorkflowContext | None,
+    run: Run[Any],
+) -> Any:
+    """Execute a primitive as the root of a run, and close the run's record with what came of it."""
+    inside = open_run(run, context)
+    try:
+        result = await run_step(primitive, own_execute(type(primitive)), input_data, inside)
+    except BaseException as error:
+        close_run(run, None, error)
+        raise
+    close_run(run, result, None)
+    return result
+
+
+def open_run(run: Run[Any], context: WorkflowContext | None) -> WorkflowContext:
+    """Return the context in which a run's first step executes."""
+    inside = (plain_root() if context is None else context).derive(run, None, WATCHED)
+    if context is not None and context.span is not None:
+        inside.span = context.span  # started inside another run: one connected trace
+    run.context = inside
+    stream.last_run = run
+    return inside
+
+
+def close_run(run: Run[Any], output: Any, error: BaseException | None) -> None:
+    """Record how a run has ended."""
+    if error is None:
+        run.close("ok", output, None)
+    else:
+        run.close("error" if run.root is None else run.root.status, None, error)
+
+
+Chunks = AsyncGenerator[StreamChunk, None]
+OpenStream = Callable[[WorkflowContext], Chunks]
+
+
+async def stream_through(
+    primitive: WorkflowPrimitive[Any, Any],
+    begin: OpenStream,
+    input_data: Any,
+    context: WorkflowContext | None,
+) -> Chunks:
+    """Open a primitive's stream with `begin` and pass it on; its span lasts to its close."""
+    if context is None:
+        context = current_context()
+    if context is None or context.mode == FRESH:
+        passed = _stream_root(primitive, begin, input_data, context)
+    elif context.mode == PLAIN:
+        passed = _passed_on(begin(context), context)
+    else:
+        passed = _stream_step(primitive, begin, input_data, context)
+    async with aclosing(passed) as chunks:
+        async for chunk in chunks:
+            yield chunk
+
+
+async def _stream_root(
+    primitive: WorkflowPrimitive[Any, Any],
+    begin: OpenStream,
+    input_data: Any,
+    context: WorkflowContext | None,
+) -> Chunks:
+    if not stream.is_recording:
+        plain = plain_root() if context is None else context.derive(None, None, PLAIN)
+        async with aclosing(_passed_on(begin(plain), plain)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+        return
+    name = None if context is None else context.workflow_id
+    run: Run[Any] = Run(name or primitive.name)
+    inside = open_run(run, context)
+    output: Any = None
+    try:
+        async with aclosing(_stream_step(primitive, begin, input_data, inside)) as chunks:
+            async for chunk in chunks:
+                output = chunk.metadata.get("output")
+                yield chunk
+    except BaseException as error:
+        close_run(run, None, error)
+        raise
+    close_run(run, output, None)
+
+
+async def _stream_step(
+    primitive: WorkflowPrimitive[Any, Any],
+    begin: OpenStream,
+    input_data: Any,
+    context: WorkflowContext,
+) -> Chunks:
+    run = context.run
+    assert run is not None
+    span = Span(context, primitive, span_ids.next(), clock.source())
+    child = context_of(span)
+    run.begin(span, input_data)
+    result: Any = None
+    try:
+        async with aclosing(_passed_on(begin(child), child)) as chunks:
+            async for chunk in chunks:
+                result = chunk.metadata.get("output")
+                yield chunk
+    except BaseException as error:
+        run.fail(span, error)
+        raise
+    else:
+        run.finish(span, result)
+
+
+async def _passed_on(chunks: Chunks, context: WorkflowContext) -> Chunks:
+    """Pass a stream on; its own code finds `context` as the current one.
+
+    A generator runs in the context of whoever asks for its next value, so the current context is
+    set around every step of it and never across a yield.
+    """
+    async with aclosing(chunks):
+        while True:
+            with context.active():
+                try:
+                    chunk = await anext(chunks)
+                except StopAsyncIteration:
+                    return
+            yield chunk

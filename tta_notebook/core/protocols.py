@@ -1,0 +1,117 @@
+"""What lower rooms need from higher ones.
+
+The core asks, a higher room implements, and the context or the caller hands the object down: so the
+imports keep pointing one way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from tta_notebook.core.context import WorkflowContext
+    from tta_notebook.core.primitive import WorkflowPrimitive
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCall:
+    """A call to a model that is about to be made, as a guard sees it.
+
+    Attributes:
+        model: the model that will be asked.
+        input_tokens: tokens of the input, exact or an over-estimate; None when nothing bounds them.
+        max_output_tokens: the most the answer may have.
+        context: the context of the step that asks.
+    """
+
+    model: str
+    input_tokens: int | None
+    max_output_tokens: int
+    context: WorkflowContext
+
+
+class Hold(Protocol):
+    """What a guard has set aside for one call.
+
+    Attributes:
+        max_output_tokens: the most tokens of output the hold pays for; None for no limit.
+    """
+
+    max_output_tokens: int | None
+
+    def settle(self, usage: Any) -> None:
+        """Book what the call really used; settling again changes nothing."""
+        ...
+
+    def release(self) -> None:
+        """Give everything back: nothing was sent."""
+        ...
+
+
+class Guard(Protocol):
+    """Asked before every call to a model: a budget, a rate limit."""
+
+    def reserve(self, call: PlannedCall) -> Awaitable[Hold]:
+        """Set aside what the call may cost, or raise because there is not enough."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """A result that is already known, so that a step need not run.
+
+    Attributes:
+        output: the step's output.
+        source: where it comes from, shown in the trace ("journal", "memo").
+    """
+
+    output: T
+    source: str
+
+
+class StepStore(Protocol):
+    """Asked before a step runs and told when it has: a journal, a memo of unchanged cells."""
+
+    def recall(
+        self, step: WorkflowPrimitive[Any, Any], input_data: Any, context: WorkflowContext
+    ) -> Awaitable[Answer[Any] | None]:
+        """Return the step's known answer for this input, or None: then it runs."""
+        ...
+
+    def keep(
+        self,
+        step: WorkflowPrimitive[Any, Any],
+        input_data: Any,
+        output: Any,
+        context: WorkflowContext,
+    ) -> Awaitable[None]:
+        """Remember what the step gave."""
+        ...
+
+
+class Store(Protocol):
+    """A place for bytes under keys, with a time to live: what caches write to."""
+
+    def get(self, key: str) -> Awaitable[bytes | None]:
+        """Return the value, or None when there is none or it has expired."""
+        ...
+
+    def put(self, key: str, value: bytes, ttl_s: float | None = None) -> Awaitable[None]:
+        """Keep the value for `ttl_s` seconds, or until it is displaced."""
+        ...
+
+    def delete(self, key: str) -> Awaitable[None]:
+        """Forget the value; a key that is not there is no error."""
+        ...
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors."""
+
+    def embed(self, texts: Sequence[str]) -> Awaitable[Sequence[Sequence[float]]]:
+        """Return one vector per text, all of one length."""
+        ...

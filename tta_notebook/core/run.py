@@ -1,0 +1,226 @@
+"""The record of one execution of a workflow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from typing import Any, Generic, TypeVar
+
+from tta_notebook.core import clock
+from tta_notebook.core.context import WorkflowContext, span_ids
+from tta_notebook.core.errors import WorkflowError
+from tta_notebook.core.events import STOPPED, Span, Status
+from tta_notebook.core.stream import stream
+from tta_notebook.core.usage import Usage, usage_of
+
+T = TypeVar("T")
+
+MAX_SPANS = 10_000
+
+# Results of these types report no usage; asking each of them would be paid at every step.
+_SILENT = frozenset({str, int, float, bool, list, tuple, set, bytes, type(None)})
+
+
+class Run(Generic[T]):
+    """What happened in one execution: its output or error, its spans, what it used.
+
+    `await run` gives the output or raises the workflow's error. A run keeps its output and, where
+    previews are on, short texts of its steps' results, but never their values.
+
+    Attributes:
+        id: unique in the process.
+        workflow_name: the context's workflow id, else the workflow's name.
+        context: the context its first step got.
+        output: what the workflow gave; None until it has.
+        error: what it raised; None when it did not.
+        status: "running", "ok", "error" or "cancelled".
+        spans: the spans in the order in which they started, the first 10,000 of them.
+        spans_dropped: how many more there were.
+        failed_span: the innermost span of the failure, if it failed.
+        marks: how many ends, notes and pieces of text there were.
+
+    >>> from tta_notebook import LambdaPrimitive
+    >>> async def main():
+    ...     return await LambdaPrimitive(len, name="length").run("four")
+    >>> import asyncio
+    >>> run = asyncio.run(main())
+    >>> run.status, run.output, [span.name for span in run.spans]
+    ('ok', 4, ['length'])
+    """
+
+    # The defaults stand on the class: a run begins in a moment, and most of it is said at its end.
+    context: WorkflowContext | None = None
+    output: T | None = None
+    error: BaseException | None = None
+    status: Status = "running"
+    spans_dropped: int = 0
+    failed_span: Span | None = None
+    marks: int = 0
+    end_ns: int = 0
+    _usage: Usage | None = None
+    _counted: tuple[object, ...] = ()
+    _task: asyncio.Task[T] | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    def __init__(self, workflow_name: str, outer: Run[Any] | None = None) -> None:
+        self._number = span_ids.next()
+        self.workflow_name = workflow_name
+        self.spans: list[Span] = []
+        self._outer = outer
+        self._audience = stream.audience
+        self.start_ns = clock.source()
+
+    def __repr__(self) -> str:
+        used = "" if self._usage is None else f", {self._usage.total_tokens} tokens"
+        count = len(self.spans) + self.spans_dropped
+        return (
+            f"<Run {self.workflow_name!r} {self.status}, {self.duration_s:.3g} s, "
+            f"{count} span{'' if count == 1 else 's'}{used}>"
+        )
+
+    @property
+    def id(self) -> str:
+        """The run's identity: 16 hexadecimal digits."""
+        return f"{self._number:016x}"
+
+    # What was asked, from outside
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if self._task is None:
+            return self._settled().__await__()
+        return self._task.__await__()
+
+    async def _settled(self) -> T:
+        if self.status == "running":
+            raise WorkflowError(
+                f"{self!r} was awaited from inside its own execution, which could never end. "
+                "Await it where the workflow was started."
+            )
+        if self.error is not None:
+            raise self.error
+        return self.output  # type: ignore[return-value]  # an ended run without an error has its output
+
+    def done(self) -> bool:
+        """Tell whether the run has ended."""
+        return self.status != "running"
+
+    def cancel(self, reason: str | None = None) -> bool:
+        """Ask the run to stop, from any thread; tell whether there was anything to stop.
+
+        Every step is cancelled where it awaits and cleans up; the run ends once all have.
+        """
+        if self.done() or self._task is None or self._loop is None or self._loop.is_closed():
+            return False
+        self._loop.call_soon_threadsafe(self._task.cancel, reason)
+        return True
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from start to end, or until now while it runs."""
+        return ((self.end_ns or clock.source()) - self.start_ns) / 1e9
+
+    @property
+    def version(self) -> int:
+        """A number that grows with everything that happens: a view looks again when it has."""
+        return self.marks + len(self.spans) + self.spans_dropped
+
+    @property
+    def root(self) -> Span | None:
+        """The span of the whole workflow."""
+        return self.spans[0] if self.spans else None
+
+    @property
+    def usage(self) -> Usage | None:
+        """What its steps used together, each report counted once; None when none reported any."""
+        return self._usage
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What it cost, in USD; None while nothing is known about prices."""
+        return None
+
+    @property
+    def trace_id_hex(self) -> str:
+        """The W3C trace id: 32 hexadecimal digits."""
+        return "" if self.context is None else self.context.trace_id_hex
+
+    # What execution reports (core/observe.py)
+
+    def start_in(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[T]) -> None:
+        """Remember the task that executes, so that it can be awaited and cancelled."""
+        self._loop, self._task = loop, task
+        task.add_done_callback(self._close_unbegun)
+
+    def _close_unbegun(self, task: asyncio.Task[T]) -> None:
+        if self.status == "running" and task.cancelled():
+            self.close("cancelled", None, asyncio.CancelledError())
+
+    def begin(self, span: Span, input_data: object) -> None:
+        """Record that a span has started."""
+        if len(self.spans) < MAX_SPANS:
+            self.spans.append(span)
+        else:
+            self.spans_dropped += 1
+        if self._audience is not None:
+            self._audience.began(span, input_data)
+        if self._outer is not None:
+            self._outer.include(span)
+
+    def include(self, span: Span) -> None:
+        """List a span of a run that was started inside this one."""
+        if len(self.spans) < MAX_SPANS:
+            self.spans.append(span)
+        else:
+            self.spans_dropped += 1
+        if self._outer is not None:
+            self._outer.include(span)
+
+    def finish(self, span: Span, result: object) -> int:
+        """Record that a span has ended well, and return when."""
+        span.end_ns = end_ns = clock.source()
+        self.marks += 1
+        if type(result) not in _SILENT and (reported := usage_of(result)) is not None:
+            self._count(span, reported)
+        if self._audience is not None:
+            self._audience.finished(span, result)
+        return end_ns
+
+    def fail(self, span: Span, error: BaseException) -> None:
+        """Record that a span has ended with an error or was cancelled."""
+        span.error = error
+        span.end_ns = clock.source()
+        if self.failed_span is None and not isinstance(error, STOPPED):
+            self.failed_span = span
+        self.marks += 1
+        if self._audience is not None:
+            self._audience.ended(span)
+
+    def streamed(self, span: Span, text: str) -> None:
+        """Record a piece of streamed text."""
+        span.append("text", text)
+        self.marks += 1
+
+    def close(self, status: Status, output: T | None, error: BaseException | None) -> None:
+        """Record the end of the whole run."""
+        self.output, self.error = output, error
+        self.end_ns = clock.source()
+        self.status = status
+        self.marks += 1
+        if self.status == "ok":
+            self.failed_span = None  # a failure that the workflow recovered from
+        self._counted = ()
+
+    def _count(self, span: Span, reported: object) -> None:
+        # A result that is passed on, or wrapped by the steps around it, reports the same again.
+        if any(reported is counted for counted in self._counted):
+            return
+        usage = Usage.read(reported)
+        if usage is not None:
+            self._counted = (*self._counted, reported)
+            span.put("usage", usage)
+            self._add(usage)
+
+    def _add(self, usage: Usage) -> None:
+        self._usage = usage if self._usage is None else self._usage + usage
+        if self._outer is not None:
+            self._outer._add(usage)  # noqa: SLF001 - our own class

@@ -1,0 +1,71 @@
+"""Waiting for a coroutine from synchronous code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
+
+
+def run_blocking(begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run the coroutine that `begin` makes and return what it gives.
+
+    Without a running loop in this thread the coroutine gets a loop of its own here. Under a running
+    loop it gets one in another thread, with this thread's context variables. An interrupt cancels
+    it and waits for its clean-up.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        with asyncio.Runner() as runner:
+            return runner.run(begin())
+    return cast("T", _Elsewhere(begin).result())
+
+
+class _Elsewhere:
+    """A coroutine on a loop of its own in another thread."""
+
+    def __init__(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        self._begin = begin
+        self._ended = threading.Event()
+        self._output: Any = None
+        self._error: BaseException | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._work,), name="tta-run-sync")
+
+    def result(self) -> Any:
+        self._thread.start()
+        try:
+            self._ended.wait()
+        except BaseException:  # an interrupt, or whatever a signal handler raises
+            self._cancel()
+            raise
+        finally:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._output
+
+    def _work(self) -> None:
+        try:
+            with asyncio.Runner() as runner:
+                self._loop = runner.get_loop()
+                self._output = runner.run(self._main())
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the waiting thread
+            self._error = error
+        finally:
+            self._ended.set()
+
+    async def _main(self) -> Any:
+        self._task = asyncio.current_task()
+        return await self._begin()
+
+    def _cancel(self) -> None:
+        if self._task is not None and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._task.cancel)

@@ -1,0 +1,99 @@
+"""What a call used, in tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+# The names under which results in the field report the same figures.
+_NAMES = {
+    "input_tokens": ("input_tokens", "prompt_tokens"),
+    "output_tokens": ("output_tokens", "completion_tokens"),
+    "cached_input_tokens": ("cached_input_tokens", "cache_read_tokens"),
+    "cache_write_tokens": ("cache_write_tokens",),
+    "reasoning_tokens": ("reasoning_tokens",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens by type; amounts of several calls add up.
+
+    Attributes:
+        input_tokens: all tokens of the input, cached ones included.
+        output_tokens: all tokens of the output, reasoning included.
+        cached_input_tokens: those of the input that the provider had cached.
+        cache_write_tokens: those of the input that were written to its cache.
+        reasoning_tokens: those of the output that are reasoning.
+        estimated: whether the provider did not say (a cancelled stream, say).
+
+    >>> (Usage(input_tokens=12, output_tokens=3) + Usage(output_tokens=5)).total_tokens
+    20
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_input_tokens + other.cached_input_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            self.estimated or other.estimated,
+        )
+
+    @classmethod
+    def read(cls, reported: object) -> Usage | None:
+        """Return what `reported` says in any of the usual forms, or None when it says nothing.
+
+        Args:
+            reported: a Usage, or a mapping or object with `input_tokens` or `prompt_tokens`, ….
+        """
+        if isinstance(reported, cls):
+            return reported
+        look = _reader(reported)
+        found = {field: _first_count(look, names) for field, names in _NAMES.items()}
+        if found["input_tokens"] is None and found["output_tokens"] is None:
+            return None
+        counts = {field: number for field, number in found.items() if number is not None}
+        return cls(**counts, estimated=look("estimated") is True)
+
+
+def usage_of(result: object) -> object | None:
+    """Return what a step's result holds as its usage: `.usage` or `["usage"]`; None without one."""
+    try:
+        if isinstance(result, Mapping):
+            return cast("Mapping[str, object]", result).get("usage")
+        return getattr(result, "usage", None)
+    except Exception:  # noqa: BLE001 - a property of someone's result may raise anything; it reports nothing then
+        return None
+
+
+def _reader(reported: object) -> Callable[[str], object]:
+    if isinstance(reported, Mapping):
+        return cast("Mapping[str, object]", reported).get
+
+    def look(name: str) -> object:
+        return getattr(reported, name, None)
+
+    return look
+
+
+def _first_count(look: Callable[[str], object], names: tuple[str, ...]) -> int | None:
+    for name in names:
+        number = look(name)
+        if isinstance(number, int) and not isinstance(number, bool) and number >= 0:
+            return number
+    return None

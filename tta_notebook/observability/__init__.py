@@ -1,0 +1,5 @@
+"""Watching runs beyond the run itself."""
+
+from tta_notebook.observability.instrumented import InstrumentedPrimitive
+
+__all__ = ["InstrumentedPrimitive"]
