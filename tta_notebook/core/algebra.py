@@ -28,14 +28,14 @@ def as_primitive(thing: Any) -> WorkflowPrimitive[Any, Any]:
         return cast("WorkflowPrimitive[Any, Any]", thing)
     if isinstance(thing, (Mapping, list, tuple)):
         return ParallelPrimitive(cast("list[Any]", thing))
-    if callable(thing) and not isinstance(thing, type(WorkflowPrimitive)):
+    if callable(thing) and not _is_primitive_class(thing):
         return LambdaPrimitive(thing)
     raise CompositionError(_refusal(thing))
 
 
 def sequence(first: Any, then: Any) -> SequentialPrimitive[Any, Any]:
     """Return `first >> then`."""
-    return SequentialPrimitive([*_steps(as_primitive(first)), *_steps(as_primitive(then))])
+    return SequentialPrimitive.joined(_steps(as_primitive(first)), _steps(as_primitive(then)))
 
 
 def parallel(one: Any, other: Any) -> ParallelPrimitive[Any, Any]:
@@ -53,6 +53,10 @@ def _branches(primitive: WorkflowPrimitive[Any, Any]) -> tuple[WorkflowPrimitive
     if isinstance(primitive, ParallelPrimitive) and primitive.is_plain:
         return primitive.branches
     return (primitive,)
+
+
+def _is_primitive_class(thing: object) -> bool:
+    return isinstance(thing, type) and issubclass(thing, WorkflowPrimitive)
 
 
 def _refusal(thing: Any) -> str:

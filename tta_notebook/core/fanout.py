@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Iterable
+from contextlib import aclosing
 from typing import Any, Literal, TypeAlias, get_args
 
 from tta_notebook.core.errors import ConfigurationError, Names
@@ -25,74 +26,112 @@ async def fan_out(
         mode: "fail_fast": the first failure cancels the others, waits for them and is raised as it
             is, with a note of what failed beside it. "collect": failures stand among the results.
     """
-    task = asyncio.current_task()
-    assert task is not None
-    cancelled_before = task.cancelling()
-    prepare: Callable[[Work], Work] = _returning_its_error if mode == "collect" else _as_it_is
+    siblings = _Siblings(is_collecting=mode == "collect")
     try:
-        if limit is None and not isinstance(work, AsyncIterable):
-            return await _all_at_once(map(prepare, work))
-        return await _in_places(work, limit or DEFAULT_LIMIT, prepare)
-    except BaseExceptionGroup as group:
-        failures = group.exceptions
-    if task.cancelling() > cancelled_before:
-        # Up to 3.12 a task group lets an error win over a cancellation that came at the same time;
-        # whoever handles the error would run on although it was told to stop.
-        raise asyncio.CancelledError
-    # Raised outside of the except block: the group must not become the context of a user's error.
-    raise _first(failures)
+        async with asyncio.TaskGroup() as group:
+            if limit is None and not isinstance(work, AsyncIterable):
+                for each in work:
+                    siblings.begin(group, each)
+            else:
+                siblings.begin_feeding(group, work, limit or DEFAULT_LIMIT)
+        return siblings.outcome()
+    except BaseException:
+        siblings.forget_all()
+        raise
 
 
-async def _all_at_once(work: Iterable[Work]) -> list[Any]:
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(each) for each in work]
-    return [task.result() for task in tasks]
+class _Siblings:
+    """Tasks of which the first to fail stops the others.
 
+    They stop each other themselves. A task group that does it cancels its parent as well, and up to
+    3.12 loses count of that: the parent cannot tell a sibling's failure from its own cancellation.
+    """
 
-async def _in_places(
-    work: Iterable[Work] | AsyncIterable[Work], limit: int, prepare: Callable[[Work], Work]
-) -> list[Any]:
-    """Take the next piece only when there is a place for it: memory stays flat."""
-    places = asyncio.Semaphore(limit)
-    results: list[Any] = []
+    def __init__(self, *, is_collecting: bool) -> None:
+        self._tasks: dict[asyncio.Task[None], Work | None] = {}
+        self._is_collecting = is_collecting
+        self._is_stopped = False
+        self._results: list[Any] = []
+        self._failures: list[BaseException] = []
 
-    async def fill(index: int, each: Work) -> None:
-        try:
-            results[index] = await each
-        finally:
+    def begin(self, group: asyncio.TaskGroup, work: Work) -> asyncio.Task[None]:
+        self._results.append(None)
+        task = group.create_task(self._fill(len(self._results) - 1, work))
+        self._tasks[task] = work
+        return task
+
+    def begin_feeding(
+        self, group: asyncio.TaskGroup, work: Iterable[Work] | AsyncIterable[Work], limit: int
+    ) -> None:
+        self._tasks[group.create_task(self._feed(group, work, limit))] = None
+
+    async def _feed(
+        self, group: asyncio.TaskGroup, work: Iterable[Work] | AsyncIterable[Work], limit: int
+    ) -> None:
+        """Begin the next piece of work only when there is a place for it: memory stays flat."""
+        places = asyncio.Semaphore(limit)
+
+        def leave(task: asyncio.Task[None]) -> None:
+            self._forget(task)
             places.release()
 
-    pieces = work if isinstance(work, AsyncIterable) else _asynchronous(work)
-    async with asyncio.TaskGroup() as group:
-        await places.acquire()
-        async for each in pieces:
-            results.append(None)
-            group.create_task(fill(len(results) - 1, prepare(each)))
-            await places.acquire()
-    return results
+        try:
+            async with aclosing(_asynchronous(work)) as pieces:
+                await places.acquire()
+                async for each in pieces:
+                    self.begin(group, each).add_done_callback(leave)
+                    await places.acquire()
+        except Exception as error:  # noqa: BLE001 - it is raised by outcome()
+            self._stop(error)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        work = self._tasks.pop(task)
+        if work is not None:
+            work.close()  # a task that is cancelled before it begins leaves its work unawaited
+
+    def forget_all(self) -> None:
+        for task in list(self._tasks):
+            self._forget(task)
+
+    async def _fill(self, index: int, work: Work) -> None:
+        try:
+            self._results[index] = await work
+        except asyncio.CancelledError as error:
+            self._stop(error)
+            raise
+        except Exception as error:  # noqa: BLE001 - it is raised by outcome(), or was asked for
+            if self._is_collecting:
+                self._results[index] = error
+            else:
+                self._stop(error)
+
+    def _stop(self, reason: BaseException) -> None:
+        if self._is_stopped:
+            if isinstance(reason, Exception):  # it failed while it cleaned up
+                self._failures.append(reason)
+            return
+        self._is_stopped = True
+        self._failures.append(reason)
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+
+    def outcome(self) -> list[Any]:
+        if not self._failures:
+            return self._results
+        first, *others = self._failures
+        for other in others:
+            first.add_note(f"A parallel branch failed beside it: {type(other).__name__}: {other}")
+        raise first
 
 
-async def _asynchronous(work: Iterable[Work]) -> AsyncIterator[Work]:
-    for each in work:
-        yield each
-
-
-def _as_it_is(work: Work) -> Work:
-    return work
-
-
-async def _returning_its_error(work: Work) -> Any:
-    try:
-        return await work
-    except Exception as error:  # noqa: BLE001 - collect mode is asked for every failure
-        return error
-
-
-def _first(failures: tuple[BaseException, ...]) -> BaseException:
-    first, *others = failures
-    for other in others:
-        first.add_note(f"A parallel branch failed beside it: {type(other).__name__}: {other}")
-    return first
+async def _asynchronous(work: Iterable[Work] | AsyncIterable[Work]) -> AsyncGenerator[Work, None]:
+    if isinstance(work, AsyncIterable):
+        async for each in work:
+            yield each
+    else:
+        for each in work:
+            yield each
 
 
 def checked_limit(max_concurrency: int | None, owner: str) -> int | None:

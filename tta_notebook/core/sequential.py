@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
+from functools import cached_property
 from typing import Any, ClassVar, cast
 
 from tta_notebook.core import chunks, fit, observe
 from tta_notebook.core.context import HERE, WorkflowContext
 from tta_notebook.core.errors import CompositionError, ConfigurationError
 from tta_notebook.core.primitive import Chunks, TIn, TOut, WorkflowPrimitive, joined_names
+
+Steps = Sequence[WorkflowPrimitive[Any, Any]]
 
 
 class SequentialPrimitive(WorkflowPrimitive[TIn, TOut]):
@@ -44,8 +47,26 @@ class SequentialPrimitive(WorkflowPrimitive[TIn, TOut]):
             )
         for before, after in zip(self.steps, self.steps[1:], strict=False):
             _check_fit(before, after)
-        self._stages = _stages(self.steps)
-        self._chain = [(stage, stage.direct) for stage in self._stages]
+
+    @classmethod
+    def joined(cls, first: Steps, then: Steps) -> SequentialPrimitive[Any, Any]:
+        """Return the sequence of both, of which only the seam is new and is checked.
+
+        A long chain is built one `>>` at a time; what each end holds was checked when it was made.
+        """
+        _check_fit(first[-1], then[0])
+        whole: SequentialPrimitive[Any, Any] = cls.__new__(cls)
+        whole.steps = (*first, *then)
+        whole.name = joined_names(whole.steps, " >> ")
+        return whole
+
+    @cached_property
+    def _stages(self) -> Sequence[_Stage]:
+        return _stages(self.steps)
+
+    @cached_property
+    def _chain(self) -> Sequence[observe.Step]:
+        return [(stage, stage.direct) for stage in self._stages]
 
     def parts(self) -> Sequence[tuple[str, WorkflowPrimitive[Any, Any]]]:
         """Return the steps in order."""
