@@ -65,9 +65,6 @@ if TYPE_CHECKING:
         subscribe,
         unsubscribe,
     )
-    from tta_notebook.observability import (
-        InstrumentedPrimitive,
-    )
     from tta_notebook.llm import (
         Backend,
         CountsTokens,
@@ -82,7 +79,9 @@ if TYPE_CHECKING:
         ProviderBackend,
         Reply,
         ScriptedModel,
-        Usage,
+    )
+    from tta_notebook.observability import (
+        InstrumentedPrimitive,
     )
     from tta_notebook.testing import (
         MockPrimitive,
@@ -146,7 +145,6 @@ __all__ = [
     "StreamChunk",
     "SwitchPrimitive",
     "Usage",
-    "Usage",
     "WorkflowContext",
     "WorkflowError",
     "WorkflowPrimitive",
@@ -178,7 +176,6 @@ _ROOMS = {
     "ProviderBackend": "llm",
     "Reply": "llm",
     "ScriptedModel": "llm",
-    "Usage": "llm",
     "MockPrimitive": "testing",
 }
 

@@ -18,6 +18,7 @@ from tta_notebook.core.events import Note, Span
 if TYPE_CHECKING:
     from tta_notebook.core.protocols import Guard, StepStore
     from tta_notebook.core.run import Run
+    from tta_notebook.core.usage import Usage
 
 # Where execution is: a context, or the span of a step whose context nobody has asked for yet.
 # Making one for every step would be an eighth of what a traced step costs.
@@ -314,6 +315,14 @@ class WorkflowContext:
         """Show a piece of streamed text on the current span; free when nobody watches."""
         if self.span is not None:
             self.span.run.streamed(self.span, text)
+
+    def used(self, usage: Usage) -> None:
+        """Book what the step used where its result cannot say so; free when nobody watches.
+
+        A result that reports the same object later is not counted again.
+        """
+        if self.span is not None:
+            self.span.run.book(self.span, usage)
 
     @property
     def span_id(self) -> int:

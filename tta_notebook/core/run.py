@@ -180,7 +180,7 @@ class Run(Generic[T]):
         span.end_ns = end_ns = clock.source()
         self.marks += 1
         if type(result) not in _SILENT and (reported := usage_of(result)) is not None:
-            self._count(span, reported)
+            self.book(span, reported)
         if self._audience is not None:
             self._audience.finished(span, result)
         return end_ns
@@ -210,7 +210,8 @@ class Run(Generic[T]):
             self.failed_span = None  # a failure that the workflow recovered from
         self._counted = ()
 
-    def _count(self, span: Span, reported: object) -> None:
+    def book(self, span: Span, reported: object) -> None:
+        """Count a usage that was reported, once."""
         # A result that is passed on, or wrapped by the steps around it, reports the same again.
         if any(reported is counted for counted in self._counted):
             return

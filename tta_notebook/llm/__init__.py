@@ -1,0 +1,42 @@
+"""Language models: one step that asks, and what may answer it."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tta_notebook.llm.backends.base import Backend, CountsTokens, ModelDelta, ModelRequest
+from tta_notebook.llm.backends.function import FunctionBackend
+from tta_notebook.llm.backends.scripted import Reply, ScriptedModel
+from tta_notebook.llm.messages import Message, PromptInput
+from tta_notebook.llm.primitive import LLMPrimitive
+from tta_notebook.llm.text import LLMText
+from tta_notebook.llm.usage import Usage
+
+if TYPE_CHECKING:
+    from tta_notebook.llm.backends.local import LocalBackend
+    from tta_notebook.llm.backends.providers import ProviderBackend
+
+# Loaded when first used: they bring processes and HTTP, which a scripted model does without.
+_ON_USE = {"LocalBackend": "backends.local", "ProviderBackend": "backends.providers"}
+
+__all__ = [
+    "Backend",
+    "CountsTokens",
+    "FunctionBackend",
+    "LLMPrimitive",
+    "LLMText",
+    "LocalBackend",
+    "Message",
+    "ModelDelta",
+    "ModelRequest",
+    "PromptInput",
+    "ProviderBackend",
+    "Reply",
+    "ScriptedModel",
+    "Usage",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_ON_USE[name]}"), name)

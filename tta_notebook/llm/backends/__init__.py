@@ -1,0 +1,1 @@
+"""What answers: an embedded model, a provider, a plain function, a script."""

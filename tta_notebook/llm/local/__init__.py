@@ -1,0 +1,1 @@
+"""The embedded model: its weights, their installation and the process that serves them."""
