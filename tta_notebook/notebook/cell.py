@@ -1,0 +1,298 @@
+"""The source transform: a cell with our magics becomes ordinary cell code.
+
+    %%tta_workflow ask --input "hello"        # %%tta_workflow ask --input "hello"
+    clean = str.strip                    ->   clean = str.strip
+    clean >> llm                              ask = clean >> llm
+                                              await __tta__.run(ask, "hello", name='ask')
+
+Every line of the body stays on its line, so tracebacks and `inspect.getsource` are the notebook's
+own; the added last line is a top-level await, so the loop goes on turning while the run does.
+Nothing here knows IPython: lines in, lines out.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import keyword
+import re
+import tokenize
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tta_notebook.notebook.options import (
+    RUN,
+    WORKFLOW,
+    Arguments,
+    UsageMistake,
+    parse_expression,
+    read,
+)
+
+Lines = list[str]
+Translate = Callable[[Lines], Lines]
+
+# What transformed cells call (runtime.py); hidden from %who.
+RUNTIME = "__tta__"
+
+_HEADER = re.compile(r"%%tta_workflow(?![\w?])")
+_RUN_LINE = re.compile(
+    r"(?P<indent>[ \t]*)(?P<target>[^%#=]+=[ \t]*)?%tta_run(?![\w?])(?P<rest>.*)", re.DOTALL
+)
+_NOT_PYTHON = re.compile(r"\s*[%!?]|[^'\"#(]*=\s*[%!]")
+# Where Python sees a line end. str.splitlines sees more of them (form feeds, U+2028).
+_LINE_END = re.compile(r"(?<=\n)|(?<=\r)(?!\n)")
+
+
+def unchanged(lines: Lines) -> Lines:
+    """Return the lines as they are: the translation where no other special syntax is known."""
+    return lines
+
+
+def transform(lines: Lines, translate: Translate = unchanged, *, awaits: bool = True) -> Lines:
+    r"""Rewrite a cell that uses our magics; return any other cell as it is.
+
+    Args:
+        lines: the cell, with line ends.
+        translate: turns other special syntax of a body (`!ls`, `%time`) into Python.
+        awaits: whether the code may await; without, it blocks (behind `%%time`, where it must).
+
+    Raises:
+        UsageMistake: a magic is written in a way that means nothing.
+
+    >>> print("".join(transform(['%%tta_workflow ask --input "hi"\n', 'a >> b\n'])), end="")
+    # %%tta_workflow ask --input "hi"
+    ask = a >> b
+    await __tta__.run(ask, "hi", name='ask')
+    """
+    if not any("%tta_" in line for line in lines):
+        return lines
+    lines = [line for line in _LINE_END.split("".join(lines)) if line]
+    first = _first_code_line(lines)
+    if first is not None and _HEADER.match(lines[first]):
+        return _Cell(lines, first, awaits=awaits).rewritten(translate)
+    if lines[0].startswith("%%"):
+        return lines  # another cell magic's text is that magic's
+    return _rewrite_run_lines(lines) if awaits else lines
+
+
+def _first_code_line(lines: Lines) -> int | None:
+    for number, line in enumerate(lines):
+        if line.strip() and not line.lstrip().startswith("#"):
+            return number
+    return None
+
+
+@dataclass(slots=True)
+class _Cell:
+    """One `%%tta_workflow` cell on its way to ordinary code."""
+
+    lines: Lines
+    first: int
+    awaits: bool
+
+    def rewritten(self, translate: Translate) -> Lines:
+        header = self.lines[self.first]
+        arguments = read(WORKFLOW, header[_end_of(_HEADER, header) :].rstrip())
+        if "h" in arguments.values:
+            return [f"{RUNTIME}.help({WORKFLOW.name!r})\n"]
+        _check(arguments)
+        head = [
+            *self.lines[: self.first],
+            f"# {header}" if header[-1:] in "\r\n" else f"# {header}\n",
+        ]
+        body = self.lines[self.first + 1 :]
+        body = translate(_rewrite_run_lines(body) if self.awaits else body)
+        tree = _parsed(body)
+        if tree is None:
+            return head + body  # Python itself says what is wrong, and in which line
+        name = arguments.words[0] if arguments.words else f"{RUNTIME}.workflow"
+        is_silenced = _bind(body, _last_expression(tree, body), name)
+        if not body[-1].endswith(("\n", "\r")):
+            body[-1] += "\n"
+        return [*head, *body, self._last_line(arguments, name, is_silenced=is_silenced)]
+
+    def _last_line(self, arguments: Arguments, name: str, *, is_silenced: bool) -> str:
+        expression = arguments.values.get("input")
+        label = [f"name={word!r}" for word in arguments.words]
+        if expression is None:
+            call = f"{RUNTIME}.show({', '.join([name, *label])})"
+        else:
+            call = _run_call(
+                [name, _as_argument(expression), *label], arguments, awaits=self.awaits
+            )
+        if variable := arguments.values.get("as"):
+            call = f"({variable} := {call})"
+        is_silenced = is_silenced or arguments.is_silenced or "q" in arguments.values
+        return f"{call}{';' if is_silenced else ''}\n"
+
+
+def _check(arguments: Arguments) -> None:
+    title = WORKFLOW.title
+    if arguments.words and (
+        not arguments.words[0].isidentifier() or keyword.iskeyword(arguments.words[0])
+    ):
+        raise UsageMistake(f"{title}: {arguments.words[0]!r} cannot be the name of a variable.")
+    if "input" not in arguments.values:
+        for key in ("live", "timeout", "as"):
+            if key in arguments.values:
+                raise UsageMistake(
+                    f"{title}: --{key} is about a run; add --input EXPR to have one."
+                )
+
+
+def _run_call(call: list[str], arguments: Arguments, *, awaits: bool, method: str = "run") -> str:
+    if live := arguments.values.get("live"):
+        call.append(f"live={live!r}")
+    if timeout := arguments.values.get("timeout"):
+        call.append(f"timeout_s={float(timeout)!r}")
+    if "q" in arguments.values:
+        call.append("quiet=True")
+    verb = f"await {RUNTIME}.{method}" if awaits else f"{RUNTIME}.{method}_blocking"
+    return f"{verb}({', '.join(call)})"
+
+
+def _as_argument(expression: str) -> str:
+    # `--input 1, 2` is a tuple, not two arguments
+    is_tuple = isinstance(parse_expression("input", expression), ast.Tuple)
+    return f"({expression})" if is_tuple else expression
+
+
+def _parsed(body: Lines) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the cell's own compilation warns, once
+            return ast.parse("".join(body))
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _last_expression(tree: ast.Module, body: Lines) -> ast.Expr:
+    if not tree.body:
+        raise UsageMistake(
+            f"{WORKFLOW.title}: the cell has no body; its last expression is the workflow. "
+            f"To run one that exists: {RUN.title} NAME EXPR."
+        )
+    last = tree.body[-1]
+    if isinstance(last, ast.Expr):
+        return last
+    text = body[last.lineno - 1].strip()
+    hint = f"; add a last line: {name}" if (name := _bound_name(last)) else "."
+    raise UsageMistake(
+        f"{WORKFLOW.title}: the cell's last statement must be an expression that gives the "
+        f"workflow, not {text[:60]!r}{hint}"
+    )
+
+
+def _bound_name(statement: ast.stmt) -> str | None:
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return name
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return name
+        case _:
+            return None
+
+
+def _bind(body: Lines, last: ast.Expr, name: str) -> bool:
+    """Write `name = ` before the last expression; tell whether a semicolon stands behind it."""
+    number = last.lineno - 1
+    line = body[number].encode()  # the parser counts bytes
+    body[number] = f"{line[: last.col_offset].decode()}{name} = {line[last.col_offset :].decode()}"
+    end_line = (last.end_lineno or last.lineno) - 1
+    shift = len(f"{name} = ") if end_line == number else 0
+    rest = body[end_line].encode()[(last.end_col_offset or 0) + shift :]
+    return rest.lstrip().startswith(b";")
+
+
+def _rewrite_run_lines(lines: Lines) -> Lines:
+    """Turn `%tta_run NAME EXPR` into an await at the same place, wherever Python can await."""
+    if not any("%tta_run" in line for line in lines):
+        return lines
+    inside = _lines_inside_strings(lines)
+    return [
+        line if number in inside else _rewritten_run_line(lines, number)
+        for number, line in enumerate(lines)
+    ]
+
+
+def _rewritten_run_line(lines: Lines, number: int) -> str:
+    line = lines[number]
+    found = _RUN_LINE.fullmatch(line)
+    if found is None or _is_in_plain_function(lines, number):
+        return line
+    text = found["rest"].rstrip()
+    call = _run_line_call(text)
+    return f"{found['indent']}{found['target'] or ''}{call}{line[len(line.rstrip()) :]}"
+
+
+def _run_line_call(text: str) -> str:
+    arguments = read(RUN, text)
+    if "h" in arguments.values:
+        return f"{RUNTIME}.help({RUN.name!r})"
+    name, expression = run_words(arguments)
+    # The name in a lambda: a local one is found, an unknown one becomes a usage error.
+    call = [repr(name), f"lambda: {name}", _as_argument(expression)]
+    silenced = ";" if arguments.is_silenced or "q" in arguments.values else ""
+    return _run_call(call, arguments, awaits=True, method="run_named") + silenced
+
+
+def run_words(arguments: Arguments) -> tuple[str, str]:
+    """Return the name and the input expression of a `%tta_run` line.
+
+    Raises:
+        UsageMistake: one of them is missing, or the expression is none.
+    """
+    if len(arguments.words) < len(RUN.positionals):
+        raise UsageMistake(
+            f"{RUN.title}: write {RUN.title} {RUN.synopsis}, as in %tta_run ask 'why?'"
+        )
+    name, expression = arguments.words
+    parse_expression(RUN.title, expression)
+    return name, expression
+
+
+def _is_in_plain_function(lines: Lines, number: int) -> bool:
+    """Tell whether a line stands in a `def` or `class`, where Python has no await."""
+    indent = _indent_of(lines[number])
+    for line in reversed(lines[:number]):
+        if not line.strip() or line.lstrip().startswith("#") or _indent_of(line) >= indent:
+            continue
+        if re.match(r"\s*async\s+def\b", line):
+            return False
+        if re.match(r"\s*(def|class)\b", line):
+            return True
+        # `) -> int:` closes a signature whose `def` stands at the same indent
+        indent = _indent_of(line) + line.lstrip().startswith((")", "]", "}"))
+    return False
+
+
+def _indent_of(line: str) -> int:
+    expanded = line.expandtabs()
+    return len(expanded) - len(expanded.lstrip())
+
+
+def _lines_inside_strings(lines: Lines) -> set[int]:
+    """Return the numbers of the lines that begin inside a string of several lines."""
+    # Other magics and shell lines are no Python; without them the rest can be tokenized.
+    text = "".join("pass\n" if _NOT_PYTHON.match(line) else line for line in lines)
+    inside: set[int] = set()
+    starts: list[int] = []
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            kind = tokenize.tok_name[token.type]
+            if kind.endswith("STRING_START"):  # f-strings and t-strings are several tokens
+                starts.append(token.start[0])
+            elif kind.endswith("STRING_END"):
+                inside.update(range(starts.pop(), token.end[0]))
+            elif kind == "STRING":
+                inside.update(range(token.start[0], token.end[0]))
+    except (tokenize.TokenError, SyntaxError):
+        pass  # broken code: what was found so far counts, Python reports the rest
+    return inside
+
+
+def _end_of(pattern: re.Pattern[str], text: str) -> int:
+    found = pattern.match(text)
+    return found.end() if found else 0

@@ -1,0 +1,320 @@
+"""What the magics accept, and how their lines are read: tables and one reader, no IPython.
+
+A line is read raw, because a magic's input is a Python expression: IPython's own splitting would
+break `--input f(x, y)` in two.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+import warnings
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+LIVE_MODES = ("auto", "widget", "html", "off")
+FORMATS = ("tree", "table", "json")
+
+
+class UsageMistake(ValueError):  # noqa: N818 - what the user did; the extension turns it into UsageError
+    """A magic was written in a way that means nothing; one line says how to write it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a magic.
+
+    Attributes:
+        flag: as it is written.
+        help: one line for `-h`.
+        value: what follows it; empty for a switch. "EXPR" is a Python expression.
+        choices: the values it may have, if they are few.
+    """
+
+    flag: str
+    help: str
+    value: str = ""
+    choices: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The name under which the reader gives its value."""
+        return self.flag.lstrip("-")
+
+    @property
+    def synopsis(self) -> str:
+        """How it is written, value included."""
+        value = "|".join(self.choices) or self.value
+        return f"{self.flag} {value}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Magic:
+    """One magic: its name, what it takes, and what it says about itself.
+
+    Attributes:
+        name: without per cent signs.
+        prefix: "%" or "%%".
+        summary: one line.
+        positionals: what stands without a flag, in order: "NAME" (a word) or "EXPR".
+        options: what stands with one.
+        synopsis: the positionals as `-h` shows them.
+        details: the rest of `-h`.
+    """
+
+    name: str
+    prefix: str
+    summary: str
+    positionals: tuple[str, ...]
+    options: tuple[Option, ...]
+    synopsis: str
+    details: str
+
+    @property
+    def title(self) -> str:
+        """The magic as it is typed."""
+        return self.prefix + self.name
+
+    def option(self, flag: str) -> Option:
+        """Return the option written as `flag`.
+
+        Raises:
+            UsageMistake: there is none; the message names the closest one.
+        """
+        flags = {option.flag: option for option in self.options}
+        if flag in flags:
+            return flags[flag]
+        close = get_close_matches(flag, list(flags), 1, 0.5)
+        hint = f"did you mean {close[0]}?" if close else f"{self.title} -h lists the options."
+        raise UsageMistake(f"{self.title}: unknown option {flag}; {hint}")
+
+    def help(self) -> str:
+        """Return what `-h` prints."""
+        usage = " ".join([self.title, self.synopsis, *(f"[{o.synopsis}]" for o in self.options)])
+        width = max(len(option.synopsis) for option in self.options)
+        table = "\n".join(f"  {o.synopsis:<{width}}  {o.help}" for o in self.options)
+        return f"{self.summary}\n\nUsage: {_folded(usage)}\n\n{table}\n\n{self.details}"
+
+
+@dataclass(slots=True)
+class Arguments:
+    """What one line says.
+
+    Attributes:
+        words: the positionals, in order.
+        values: the options that were given; "" for a switch.
+        is_silenced: whether the line ends in a semicolon.
+    """
+
+    words: list[str] = field(default_factory=list[str])
+    values: dict[str, str] = field(default_factory=dict[str, str])
+    is_silenced: bool = False
+
+
+_HELP = Option("-h", "show this help")
+_QUIET = Option("-q", "show nothing: no picture of the run, no value")
+_LIVE = Option("--live", "how to show the run while it goes on", "MODE", LIVE_MODES)
+_TIMEOUT = Option("--timeout", "stop the run after S seconds", "S")
+
+WORKFLOW = Magic(
+    "tta_workflow",
+    "%%",
+    "Define a workflow in a cell, and run it with --input.",
+    ("NAME",),
+    (
+        Option("--input", "run it on this Python expression", "EXPR"),
+        _LIVE,
+        _TIMEOUT,
+        Option("--as", "also bind the Run to this variable", "VAR"),
+        _QUIET,
+        _HELP,
+    ),
+    "[NAME]",
+    "The body is ordinary Python; its last expression is the workflow and is bound to NAME.\n"
+    "With --input the cell's value is the Run, without it the workflow, shown as a picture.\n"
+    "In plain Python: `NAME = ...; run = await NAME.run(EXPR)`.\n\n"
+    "  %%tta_workflow ask --input {'question': 'why?'} --timeout 30\n"
+    "  clean >> llm >> str.strip",
+)
+RUN = Magic(
+    "tta_run",
+    "%",
+    "Run a workflow; its value is the Run.",
+    ("NAME", "EXPR"),
+    (_LIVE, _TIMEOUT, _QUIET, _HELP),
+    "NAME EXPR",
+    "In plain Python: `await NAME.run(EXPR)`.\n\n"
+    "  %tta_run ask 'why?'\n"
+    "  run = %tta_run ask questions[0] --timeout 30",
+)
+TRACE = Magic(
+    "tta_trace",
+    "%",
+    "Show what a run did, step by step; by default the last one.",
+    ("EXPR",),
+    (Option("--format", "how to show it", "FORMAT", FORMATS), _HELP),
+    "[RUN]",
+    "RUN is a variable, an expression or an id as its picture shows it.\n"
+    "In plain Python: `tta_notebook.notebook.display.run_text(run)`.",
+)
+GRAPH = Magic(
+    "tta_graph",
+    "%",
+    "Draw a workflow without running it.",
+    ("EXPR",),
+    (_HELP,),
+    "NAME|EXPR",
+    "In plain Python: `workflow.graph()`.",
+)
+MAGICS = {magic.name: magic for magic in (WORKFLOW, RUN, TRACE, GRAPH)}
+
+_SPACE = re.compile(r"\s*")
+_FLAG = re.compile(r"--[A-Za-z][\w-]*|-[qh](?![\w.(\[])")
+_WORD = re.compile(r"'[^']*'|\"[^\"]*\"|[^\s;#]+")
+
+
+def read(magic: Magic, line: str) -> Arguments:
+    """Read the raw text behind a magic's name.
+
+    Raises:
+        UsageMistake: an unknown option, a missing or impossible value, a word too many.
+
+    >>> read(RUN, "ask f(x, y) --timeout 3").words
+    ['ask', 'f(x, y)']
+    """
+    found = Arguments()
+    at = _skip(line, 0)
+    while at < len(line) and line[at] not in ";#":
+        if flag := _FLAG.match(line, at):
+            at = _read_option(magic, line, flag, found)
+        else:
+            at = _read_positional(magic, line, at, found)
+        at = _skip(line, at)
+    found.is_silenced = line[at : at + 1] == ";"
+    return found
+
+
+def _read_option(magic: Magic, line: str, flag: re.Match[str], found: Arguments) -> int:
+    option = magic.option(flag.group())
+    if option.key in found.values:
+        raise UsageMistake(f"{magic.title}: {option.flag} is given twice.")
+    at = flag.end()
+    text = ""
+    if option.value:
+        at = _skip(line, at + 1 if line[at : at + 1] == "=" else at)
+        is_expression = option.value == "EXPR"
+        text, at = _value(line, at, is_expression=is_expression)
+        text = text if is_expression else text.strip("'\"")
+        _check_value(magic, option, text)
+    found.values[option.key] = text
+    return at
+
+
+def _read_positional(magic: Magic, line: str, at: int, found: Arguments) -> int:
+    if len(found.words) == len(magic.positionals):
+        raise UsageMistake(_word_too_many(magic, line[at:].strip()))
+    is_expression = magic.positionals[len(found.words)] == "EXPR"
+    text, end = _value(line, at, is_expression=is_expression)
+    if not is_expression and not _is_dotted_name(text):
+        raise UsageMistake(
+            f"{magic.title}: {text!r} is not a name; write {magic.title} {magic.synopsis} …"
+        )
+    found.words.append(text)
+    return end
+
+
+def _word_too_many(magic: Magic, rest: str) -> str:
+    hint = "the input goes behind --input" if magic is WORKFLOW else f"{magic.title} -h shows usage"
+    return f"{magic.title}: did not expect {rest!r}; {hint}."
+
+
+def _check_value(magic: Magic, option: Option, text: str) -> None:
+    title = f"{magic.title}: {option.flag}"
+    if not text:
+        raise UsageMistake(f"{title} needs a value: {option.synopsis}.")
+    if option.choices and text not in option.choices:
+        close = get_close_matches(text, option.choices, 1, 0.4)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise UsageMistake(f"{title} is one of {', '.join(option.choices)}, not {text!r}{hint}")
+    if option.value == "S" and not _is_positive(text):
+        raise UsageMistake(f"{title} is a number of seconds above 0, not {text!r}.")
+    if option.value == "VAR" and not text.isidentifier():
+        raise UsageMistake(f"{title} is the name of a variable, not {text!r}.")
+    if option.value == "EXPR":
+        parse_expression(f"{title}", text)
+
+
+def parse_expression(title: str, text: str) -> ast.expr:
+    """Parse a Python expression that stands in a magic's line.
+
+    Raises:
+        UsageMistake: it is none; text without quotes gets the hint to quote it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the cell's own compilation warns, once
+            return ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError) as error:
+        words = re.fullmatch(r"[\w ,.!?'-]+", text)
+        why = error.msg if isinstance(error, SyntaxError) else str(error)
+        hint = f'; is it text? Write "{text}".' if words and " " in text else "."
+        raise UsageMistake(f"{title}: {text!r} is not a Python expression: {why}{hint}") from None
+
+
+def _value(line: str, at: int, *, is_expression: bool) -> tuple[str, int]:
+    if is_expression:
+        end = _expression_end(line, at)
+        return line[at:end].strip(), end
+    word = _WORD.match(line, at)
+    if word is None or _FLAG.match(line, at):
+        return "", at
+    return word.group(), word.end()
+
+
+def _expression_end(line: str, start: int) -> int:
+    """Find where the expression ends: at an option, `;` or a comment outside of brackets."""
+    depth = 0
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(line[start:]).readline):
+            at = start + token.start[1]
+            if token.type == tokenize.COMMENT or (depth == 0 and token.string == ";"):
+                return at
+            if depth == 0 and token.string == "-" and _is_flag(line, at):
+                return at
+            if token.type == tokenize.OP:
+                depth += (token.string in "([{") - (token.string in ")]}")
+    except (tokenize.TokenError, SyntaxError):
+        pass  # not Python: whoever parses the expression says what is wrong with it
+    return len(line)
+
+
+def _is_flag(line: str, at: int) -> bool:
+    return (at == 0 or line[at - 1].isspace()) and _FLAG.match(line, at) is not None
+
+
+def _skip(line: str, at: int) -> int:
+    space = _SPACE.match(line, at)
+    return space.end() if space else at
+
+
+def _is_dotted_name(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return float(text) > 0
+    except ValueError:
+        return False
+
+
+def _folded(usage: str, width: int = 92) -> str:
+    """Break a usage line before its brackets, the rest indented under it."""
+    lines = [""]
+    for part in re.split(r" (?=\[)", usage):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("         ")
+        lines[-1] += ("" if not lines[-1].strip() else " ") + part
+    return "\n".join(lines)

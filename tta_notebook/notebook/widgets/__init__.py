@@ -1,0 +1,1 @@
+"""Widgets: the front end's half of what moves."""
