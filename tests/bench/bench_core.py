@@ -12,7 +12,15 @@ import sys
 from collections.abc import Awaitable, Callable
 from time import perf_counter_ns
 
-from tta_notebook import LambdaPrimitive, ParallelPrimitive, SequentialPrimitive, disable, enable
+from tta_notebook import (
+    LambdaPrimitive,
+    ParallelPrimitive,
+    SequentialPrimitive,
+    disable,
+    enable,
+    subscribe,
+    unsubscribe,
+)
 
 STEPS = 10
 REPEATS = 60
@@ -71,15 +79,28 @@ BOUNDS = {
 }
 
 
-async def measure(name: str, *, traced: bool) -> tuple[float, float]:
+MODES: dict[str, Callable[[], object]] = {
+    "untraced": disable,
+    "traced": enable,
+    "+ previews": lambda: enable(previews=True),
+    "+ a sink": lambda: (enable(), subscribe(ignore)),
+}
+
+
+def ignore(batch: object) -> None:
+    """Take a batch, as a sink, and do nothing with it."""
+
+
+async def measure(name: str, mode: str) -> tuple[float, float]:
     raw, ours, calls = CASES[name]
-    (enable if traced else disable)()
+    MODES[mode]()
     best_raw = best_ours = float("inf")
     for _ in range(REPEATS if calls > 1 else 10):
         gc.collect()
         best_raw = min(best_raw, await per_call(raw, calls))
         best_ours = min(best_ours, await per_call(ours, calls))
     disable()
+    unsubscribe(ignore)
     return best_raw, best_ours
 
 
@@ -87,8 +108,8 @@ def main() -> None:
     print(f"Python {sys.version.split()[0]}, minimum of {REPEATS} alternating repeats")
     print(f"{'':34}{'':10}{'raw us':>10}{'ours us':>10}{'ratio':>8}{'bound':>8}")
     for name in CASES:
-        for mode in ("untraced", "traced"):
-            raw, ours = asyncio.run(measure(name, traced=mode == "traced"))
+        for mode in MODES:
+            raw, ours = asyncio.run(measure(name, mode))
             bound = BOUNDS.get((name, mode), "")
             print(
                 f"{name:34}{mode:10}{raw / 1e3:10.2f}{ours / 1e3:10.2f}{ours / raw:8.2f}{bound:>8}"

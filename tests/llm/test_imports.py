@@ -10,7 +10,7 @@ def test_importing_the_room_loads_the_standard_library_and_the_core_alone():
         "print(sorted(n for n in sys.modules if n.startswith('tta_notebook.')"
         " and not n.startswith(('tta_notebook.core', 'tta_notebook.llm'))))"
     )
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n[]\n"

@@ -270,7 +270,7 @@ hanging = Client("hanging", (sys.executable, "-c", {textwrap.dedent(HANGING)!r},
 fetch.clients = lambda: [hanging]
 install.install(lambda *_: print("under way", flush=True))
 """
-    with subprocess.Popen(  # noqa: S603 - our own interpreter
+    with subprocess.Popen(
         [sys.executable, "-c", program, str(pid_file)],
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
@@ -341,7 +341,7 @@ def test_where_pip_is_absent_pythons_bundled_one_is_used(real_clients, monkeypat
     found = fetch.clients()
     if not found:
         pytest.skip("this Python was built without ensurepip, and there is no uv")
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    done = subprocess.run(
         [*found[0].command[:2], "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith(("pip ", "uv "))

@@ -8,9 +8,7 @@ HEAVY = ("plotly", "pandas", "ipywidgets", "anywidget", "nest_asyncio")
 
 def printed(source):
     command = [sys.executable, "-c", source]
-    done = subprocess.run(  # noqa: S603 - our own interpreter
-        command, check=True, capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     return done.stdout.split()
 
 

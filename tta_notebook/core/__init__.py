@@ -1,5 +1,7 @@
 """The algebra of workflows: what composes, runs and is observed. Standard library only."""
 
+from typing import TYPE_CHECKING, Any
+
 from tta_notebook.core.algebra import as_primitive
 from tta_notebook.core.chunks import collect
 from tta_notebook.core.conditional import ConditionalPrimitive
@@ -21,7 +23,6 @@ from tta_notebook.core.errors import (
 )
 from tta_notebook.core.events import Event, Note, Sink, Span, StreamChunk
 from tta_notebook.core.function import LambdaPrimitive
-from tta_notebook.core.graph import Edge, Graph, Node
 from tta_notebook.core.map import MapPrimitive
 from tta_notebook.core.parallel import ParallelPrimitive
 from tta_notebook.core.primitive import WorkflowPrimitive
@@ -41,6 +42,9 @@ from tta_notebook.core.stream import (
 )
 from tta_notebook.core.switch import SwitchPrimitive
 from tta_notebook.core.usage import Usage
+
+if TYPE_CHECKING:
+    from tta_notebook.core.graph import Edge, Graph, Node
 
 __all__ = [
     "Answer",
@@ -97,3 +101,12 @@ __all__ = [
     "subscribe",
     "unsubscribe",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Pictures are drawn on demand: loading what draws them would be a tenth of loading the core.
+    if name in ("Edge", "Graph", "Node"):
+        from tta_notebook.core import graph
+
+        return getattr(graph, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

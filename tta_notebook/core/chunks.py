@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -22,24 +22,49 @@ async def once(value: Any) -> Chunks:
 
 
 async def numbered(values: AsyncIterator[Any]) -> Chunks:
-    """Give values as chunks, and an empty one at the end, which says that it is the end."""
-    index, last = -1, None
+    """Give values as chunks, and an empty one at the end, which says that it is the end.
+
+    Chunks among the values keep their metadata, except for the stated output: who reads a stream
+    and passes its end on may have changed what came before it.
+    """
+    index, last, about = -1, None, dict[str, Any]()
     try:
         async for value in values:
-            index += 1
-            last = value.content if isinstance(value, StreamChunk) else value
-            yield StreamChunk(last, index)
+            chunk = value if isinstance(value, StreamChunk) else StreamChunk(value)
+            if is_end(chunk):
+                about.update(_without_output(chunk))
+                continue
+            index, last = index + 1, chunk.content
+            yield StreamChunk(last, index, metadata=_without_output(chunk))
     finally:
         if isinstance(values, AsyncGenerator):
             await values.aclose()
-    yield StreamChunk("" if isinstance(last, str) else None, index + 1, is_final=True)
+    end = "" if isinstance(last, str) else None
+    yield StreamChunk(end, index + 1, is_final=True, metadata=about)
+
+
+def is_end(chunk: StreamChunk) -> bool:
+    """Tell whether a chunk only says that the stream is over; None and "" are values, too."""
+    content = chunk.content
+    # Not `content in ("", None)`: an array or a table answers == with another one.
+    is_empty = content is None or (isinstance(content, str) and not content)
+    return chunk.is_final and is_empty and not _is_whole(chunk)
+
+
+def _is_whole(chunk: StreamChunk) -> bool:
+    stated = chunk.metadata.get("output", chunk)  # the chunk itself stands for nothing stated
+    return chunk.chunk_index == 0 and stated is chunk.content
+
+
+def _without_output(chunk: StreamChunk) -> Mapping[str, Any]:
+    return {key: value for key, value in chunk.metadata.items() if key != "output"}
 
 
 async def contents(chunks: Chunks) -> AsyncGenerator[Any, None]:
     """Give the contents of chunks, without the empty one at the end."""
     async with aclosing(chunks):
         async for chunk in chunks:
-            if not (chunk.is_final and chunk.content in ("", None)):
+            if not is_end(chunk):
                 yield chunk.content
 
 
@@ -51,7 +76,7 @@ async def collect(chunks: Chunks) -> Any:
         async for chunk in chunks:
             if "output" in chunk.metadata:
                 output, has_output = chunk.metadata["output"], True
-            elif not (chunk.is_final and chunk.content in ("", None)):
+            elif not is_end(chunk):
                 gathered.append(chunk.content)
     if has_output:
         return output

@@ -35,7 +35,7 @@ class ConditionalPrimitive(WorkflowPrimitive[TIn, TOut]):
         *,
         name: str | None = None,
     ) -> None:
-        from tta_notebook.core.algebra import as_primitive  # noqa: PLC0415 - it knows all primitives
+        from tta_notebook.core.algebra import as_primitive
 
         super().__init__(name=name, default_name=prefixed_name("if", condition))
         self._holds = Call(condition, "ConditionalPrimitive(condition=…)")
@@ -51,7 +51,8 @@ class ConditionalPrimitive(WorkflowPrimitive[TIn, TOut]):
         """Ask the condition, then run the chosen way."""
         holds = bool(await self._holds(input_data, context))
         chosen = self.then_primitive if holds else self.else_primitive
-        context.note("condition", holds=holds, passed_through=chosen is None)
+        context.note("condition", holds=holds)
         if chosen is None:
+            context.note("passed_through")
             return cast("TOut", input_data)
         return cast("TOut", await chosen.execute(input_data, context))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-import uuid
 from collections.abc import Callable, Generator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -28,7 +28,7 @@ here: ContextVar[WorkflowContext | Span | None] = ContextVar("tta_notebook.here"
 # straight through) or WATCHED (steps are recorded or answered from a store).
 FRESH, PLAIN, WATCHED = range(3)
 
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 
 
 class SpanIds:
@@ -74,6 +74,7 @@ class _Shared:
     trace_id: str | None = None
     remote_parent: str | None = None
     checkpoints: list[tuple[str, float]] | None = None
+    is_begun: bool = False
 
     def __init__(self) -> None:
         self.start_ns = clock.source()
@@ -150,7 +151,7 @@ class WorkflowContext:
     def create_child_context(self) -> WorkflowContext:
         """Return a context with its own span identity that shares everything else."""
         child = self.derive(self.run, self.span, self.mode)
-        child._own_id = span_ids.next()  # noqa: SLF001 - our own class
+        child._own_id = span_ids.next()
         return child
 
     def derive(self, run: Run[Any] | None, span: Span | None, mode: int) -> WorkflowContext:
@@ -186,6 +187,8 @@ class WorkflowContext:
         """What ties the run to a request elsewhere."""
         if self.shared.correlation_id is None:
             # Made when first asked for: most runs are never asked, and a uuid costs two steps.
+            import uuid
+
             self.shared.correlation_id = str(uuid.uuid4())
         return self.shared.correlation_id
 
@@ -246,7 +249,7 @@ class WorkflowContext:
             step_store: asked before every step.
             backends: what serves a model in this run; the key "*" stands for every model.
         """
-        if self.mode != FRESH:
+        if self.mode != FRESH or self.shared.is_begun:
             raise ConfigurationError(
                 f"{self!r}.using(): the run is under way. Guards, stores and backends count from "
                 "its first step: call using() on a new WorkflowContext."
@@ -284,8 +287,18 @@ class WorkflowContext:
         return (self.deadline_ns - clock.source()) / 1e9
 
     def within(self, timeout_s: float) -> WorkflowContext:
-        """Return this context with a deadline at most `timeout_s` seconds away."""
+        """Return this context with a deadline at most `timeout_s` seconds away.
+
+        It can only come closer: an earlier deadline stays, and infinity sets none.
+        """
         child = self.derive(self.run, self.span, self.mode)
+        if timeout_s == math.inf:
+            return child
+        if not math.isfinite(timeout_s):
+            raise ConfigurationError(
+                f"{self!r}.within({timeout_s!r}): such a deadline cannot be compared with any "
+                "moment. Give a number of seconds."
+            )
         deadline_ns = clock.source() + int(timeout_s * 1e9)
         if self.deadline_ns is None or deadline_ns < self.deadline_ns:
             child.deadline_ns = deadline_ns
@@ -362,10 +375,14 @@ class WorkflowContext:
         span_id = self.span_id if self.span is None else self.span.span_id
         carrier["traceparent"] = f"00-{self.trace_id_hex}-{span_id:016x}-01"
         if self.baggage:
-            from urllib.parse import quote  # noqa: PLC0415 - only who propagates baggage pays
+            from urllib.parse import quote
 
-            pairs = (f"{quote(key)}={quote(value)}" for key, value in self.baggage.items())
-            carrier["baggage"] = ",".join(pairs)
+            # A lone surrogate, which no header can carry, becomes a question mark.
+            quoted = (
+                (quote(key, "", errors="replace"), quote(value, "", errors="replace"))
+                for key, value in self.baggage.items()
+            )
+            carrier["baggage"] = ",".join(f"{key}={value}" for key, value in quoted)
 
     @classmethod
     def extract(cls, carrier: Mapping[str, str], **arguments: Any) -> WorkflowContext:
@@ -380,27 +397,48 @@ class WorkflowContext:
         """
         headers = {key.lower(): value for key, value in carrier.items()}
         context = cls(**arguments)
-        if match := _TRACEPARENT.fullmatch(headers.get("traceparent", "").strip()):
-            trace_id, span_id = match.groups()
-            if int(trace_id, 16) and int(span_id, 16):
-                context.shared.trace_id = trace_id
-                context.shared.remote_parent = span_id
-        for pair in filter(None, headers.get("baggage", "").split(",")):
-            from urllib.parse import unquote  # noqa: PLC0415 - only who propagates baggage pays
+        if parent := _remote_parent(headers.get("traceparent", "")):
+            context.shared.trace_id, context.shared.remote_parent = parent
+        for pair in headers.get("baggage", "").split(","):
+            key, is_pair, value = pair.partition("=")
+            if is_pair and key.strip():
+                from urllib.parse import unquote
 
-            key, _, value = pair.partition("=")
-            context.baggage.setdefault(unquote(key.strip()), unquote(value.split(";")[0].strip()))
+                properties_cut = value.split(";")[0].strip()
+                context.baggage.setdefault(unquote(key.strip()), unquote(properties_cut))
         return context
 
 
+def _remote_parent(traceparent: str) -> tuple[str, str] | None:
+    """Return the trace and span id of a `traceparent` header, None if it cannot be read.
+
+    Of versions after 00 the same fields are read, whatever follows them (W3C Trace Context,
+    2021-11-23, section 3.2.4, "Versioning of traceparent").
+    """
+    match = _TRACEPARENT.fullmatch(traceparent.strip())
+    if match is None:
+        return None
+    version, trace_id, span_id, rest = match.groups()
+    is_valid = version != "ff" and int(trace_id, 16) and int(span_id, 16)
+    return (trace_id, span_id) if is_valid and not (version == "00" and rest) else None
+
+
 _new = object.__new__
+
+
+def entered(
+    context: WorkflowContext, run: Run[Any] | None, span: Span | None, mode: int
+) -> WorkflowContext:
+    """Return the context in which a run that was given `context` executes."""
+    context.shared.is_begun = True
+    return context.derive(run, span, mode)
 
 
 def plain_root() -> WorkflowContext:
     """Return the context of a run that nobody asked anything of and nobody watches."""
     context: WorkflowContext = _new(WorkflowContext)
     context.shared = _Shared()
-    context.deadline_ns = context._own_id = context.run = context.span = None  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    context.deadline_ns = context._own_id = context.run = context.span = None  # pyright: ignore[reportPrivateUsage]
     context.mode = PLAIN
     return context
 

@@ -18,12 +18,15 @@ A message says what was attempted, what was found, why that cannot work and what
 """
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, ClassVar
 
 
 class WorkflowError(Exception):
     """The root of the tree: `except WorkflowError` catches what this package raises."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with the message alone, which leaves out what else it takes.
+        return _rebuild, (type(self), self.args, self.__dict__)
 
 
 class CompositionError(WorkflowError, TypeError):
@@ -85,10 +88,6 @@ class ModelError(WorkflowError):
         self.retry_after = retry_after
         self.headers = {name.lower(): value for name, value in (headers or {}).items()}
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # The default rebuilds an exception from its message alone, which leaves `model` out.
-        return _rebuild, (type(self), self.args, self.__dict__)
-
 
 class ModelUnavailableError(ModelError, ConnectionError):
     """The model could not be reached, or the connection was lost on the way."""
@@ -130,7 +129,9 @@ class LocalModelMissingError(ModelError, FileNotFoundError):
     """The embedded model is not installed."""
 
 
-def _rebuild(cls: type[ModelError], args: tuple[Any, ...], data: dict[str, Any]) -> ModelError:
+def _rebuild(
+    cls: type[WorkflowError], args: tuple[Any, ...], data: dict[str, Any]
+) -> WorkflowError:
     error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(data)
@@ -149,10 +150,12 @@ class Names:
 
     def __str__(self) -> str:
         shown = ", ".join(repr(name) for name in self._names[:12])
-        return shown + (", …" if len(self._names) > 12 else "") if shown else "none"  # noqa: PLR2004
+        return shown + (", …" if len(self._names) > 12 else "") if shown else "none"
 
     def instead_of(self, wrong: object) -> str:
         """Return the names, with a suggestion when `wrong` looks like one of them."""
+        from difflib import get_close_matches
+
         texts = [name for name in self._names if isinstance(name, str)]
         close = get_close_matches(wrong, texts, 1) if isinstance(wrong, str) else []
         return f"{self} (did you mean {close[0]!r}?)" if close else str(self)

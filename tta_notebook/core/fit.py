@@ -7,6 +7,7 @@ Protocols, unions that overlap, subclasses in either direction, int where a floa
 from __future__ import annotations
 
 import inspect
+import re
 import types
 from collections.abc import Awaitable, Callable
 from typing import (
@@ -59,7 +60,7 @@ def class_types(cls: type[Any], base: type[Any]) -> tuple[Any, Any]:
             origin = get_origin(generic)
             if isinstance(origin, type) and issubclass(origin, base):
                 arguments = get_args(generic)
-                if len(arguments) == 2:  # noqa: PLR2004 - what it takes and what it gives
+                if len(arguments) == 2:
                     return arguments
     return UNKNOWN, UNKNOWN
 
@@ -84,7 +85,7 @@ def type_name(annotation: Any) -> str:
     """Return an annotation as people write it."""
     if isinstance(annotation, type) and not get_args(annotation):
         return "None" if annotation is type(None) else annotation.__name__
-    return str(annotation).replace("typing.", "").replace("collections.abc.", "")
+    return re.sub(r"\w+\.(?=\w)", "", str(annotation))  # without the modules
 
 
 def can_meet(gives: Any, takes: Any) -> bool:
@@ -114,7 +115,7 @@ def _plain(annotation: Any) -> Any:
     if origin is Literal:
         values: tuple[object, ...] = get_args(annotation)
         types_of_values = cast("tuple[Any, ...]", tuple(map(type, values)))
-        return _plain(Union[types_of_values])  # noqa: UP007 - built from a tuple
+        return _plain(Union[types_of_values])
     if is_typeddict(annotation):
         return dict
     return _plain(annotation.__value__) if hasattr(annotation, "__value__") else annotation

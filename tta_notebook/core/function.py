@@ -13,7 +13,7 @@ from tta_notebook.core.calling import Call, name_of
 from tta_notebook.core.context import HERE, WorkflowContext
 from tta_notebook.core.errors import ConfigurationError
 from tta_notebook.core.events import StreamChunk
-from tta_notebook.core.primitive import Chunks, TIn, TOut, WorkflowPrimitive
+from tta_notebook.core.primitive import A, Chunks, TIn, TOut, WorkflowPrimitive
 
 
 class LambdaPrimitive(WorkflowPrimitive[TIn, TOut]):
@@ -34,6 +34,20 @@ class LambdaPrimitive(WorkflowPrimitive[TIn, TOut]):
 
     kind: ClassVar[str] = "function"
 
+    @overload
+    def __init__(
+        self: LambdaPrimitive[A, Any],
+        fn: Callable[[A], AsyncIterator[Any]],
+        *,
+        name: str | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: LambdaPrimitive[A, Any],
+        fn: Callable[[A, WorkflowContext], AsyncIterator[Any]],
+        *,
+        name: str | None = ...,
+    ) -> None: ...
     @overload
     def __init__(
         self,

@@ -7,10 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tta_notebook.core.graph_text import one_line
+
 if TYPE_CHECKING:
     from tta_notebook.core.primitive import WorkflowPrimitive
 
+# A picture is to be looked at: what is beyond these is shown as "… 9,950 more".
 MAX_CHILDREN = 50
+MAX_NODES = 500
+MAX_DEPTH = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +27,14 @@ class Node:
         name: the primitive's name.
         kind: the primitive's kind.
         label: what leads to it ("then", a route, a key), empty where nothing does.
-        children: the nodes it is made of.
-        hidden: how many more children there are than are shown.
+        children: the nodes it is made of; a last one of kind "more" stands for those left out.
     """
 
     id: str
     name: str
     kind: str
     label: str
-    children: tuple[Node, ...]
-    hidden: int = 0
+    children: tuple[Node, ...] = ()
 
     def walk(self) -> Iterator[Node]:
         """Give this node and all below it, outermost first."""
@@ -75,7 +78,7 @@ class Graph:
     @classmethod
     def of(cls, primitive: WorkflowPrimitive[Any, Any]) -> Graph:
         """Return the picture of a primitive and what it is made of."""
-        return cls(_node(primitive, "", "0", ()))
+        return cls(_Survey().node(primitive, "", "0", ()))
 
     @property
     def nodes(self) -> Sequence[Node]:
@@ -106,37 +109,53 @@ class Graph:
 
     def to_svg(self) -> str:
         """Return the picture as a self-contained SVG; needs no network and no program."""
-        from tta_notebook.core.graph_svg import draw  # noqa: PLC0415 - drawn on demand only
+        from tta_notebook.core.graph_svg import draw
 
         return draw(self.root)
 
 
-def _node(
-    primitive: WorkflowPrimitive[Any, Any], label: str, place: str, around: tuple[int, ...]
-) -> Node:
-    # A primitive may hold itself, by way of a loop that a user wrote: it is shown once.
-    parts = [] if id(primitive) in around else list(primitive.parts())
-    around = (*around, id(primitive))
-    children = tuple(
-        _node(part, part_label, f"{place}.{index}", around)
-        for index, (part_label, part) in enumerate(parts[:MAX_CHILDREN])
-    )
-    hidden = max(0, len(parts) - MAX_CHILDREN)
-    return Node(place, primitive.name, primitive.kind, label, children, hidden)
+class _Survey:
+    """One walk through a workflow that keeps count of what it has seen.
+
+    A few primitives that hold each other twice, thirty levels deep, are a thousand million parts.
+    """
+
+    def __init__(self) -> None:
+        self._places = MAX_NODES
+
+    def node(
+        self,
+        primitive: WorkflowPrimitive[Any, Any],
+        label: str,
+        place: str,
+        around: tuple[int, ...],
+    ) -> Node:
+        self._places -= 1
+        # A primitive may hold itself, by way of a loop that a user wrote: it is shown once.
+        parts = [] if id(primitive) in around else list(primitive.parts())
+        around = (*around, id(primitive))
+        children: list[Node] = []
+        for part_label, part in parts[:MAX_CHILDREN]:
+            if self._places <= 0 or len(around) >= MAX_DEPTH:
+                break
+            children.append(self.node(part, part_label, f"{place}.{len(children)}", around))
+        if hidden := len(parts) - len(children):
+            children.append(Node(f"{place}.{len(children)}", f"… {hidden:,} more", "more", ""))
+        elif primitive.kind == "conditional" and len(children) == 1:
+            children.append(Node(f"{place}.1", "input as it is", "pass", "else"))
+        return Node(place, primitive.name, primitive.kind, label, tuple(children))
 
 
 def _lines(node: Node, lead: str, below: str) -> Iterator[str]:
-    label = f"{node.label}: " if node.label else ""
-    kind = "" if node.kind in ("function", "step") else f"  [{node.kind}]"
-    yield f"{lead}{label}{node.name}{kind}"
+    label = f"{one_line(node.label)}: " if node.label else ""
+    kind = "" if node.kind in ("function", "step", "more", "pass") else f"  [{node.kind}]"
+    yield f"{lead}{label}{one_line(node.name)}{kind}"
     last = len(node.children) - 1
     for index, child in enumerate(node.children):
-        is_last = index == last and not node.hidden
+        is_last = index == last
         yield from _lines(
             child, below + ("└─ " if is_last else "├─ "), below + ("   " if is_last else "│  ")
         )
-    if node.hidden:
-        yield f"{below}└─ … and {node.hidden} more"
 
 
 def _ends(node: Node, *, at_start: bool) -> Iterator[tuple[Node, str]]:
@@ -170,14 +189,16 @@ def _mermaid_id(place: str) -> str:
     return "n" + place.replace(".", "_")
 
 
+# A quotation mark ends a text, a hash and an ampersand begin an entity, a backtick Markdown.
 _MERMAID_ESCAPES: Mapping[str, str] = {
     '"': "#quot;",
     "#": "#35;",
+    "&": "#amp;",
     "<": "#lt;",
     ">": "#gt;",
-    "\n": " ",
+    "`": "#96;",
 }
 
 
 def _mermaid_text(text: str) -> str:
-    return re.sub(r'["#<>\n]', lambda match: _MERMAID_ESCAPES[match[0]], text)
+    return re.sub(r'["#&<>`]', lambda match: _MERMAID_ESCAPES[match[0]], one_line(text))

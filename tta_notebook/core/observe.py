@@ -19,6 +19,7 @@ from tta_notebook.core.context import (
     WorkflowContext,
     context_of,
     current_context,
+    entered,
     here,
     plain_root,
     span_ids,
@@ -82,7 +83,7 @@ async def run_root(
     if stream.is_recording or (context is not None and context.step_store is not None):
         name = None if context is None else context.workflow_id
         return await run_recorded(primitive, input_data, context, Run(name or primitive.name))
-    plain = plain_root() if context is None else context.derive(None, None, PLAIN)
+    plain = plain_root() if context is None else entered(context, None, None, PLAIN)
     previous = here.get()
     here.set(plain)
     try:
@@ -190,9 +191,9 @@ async def run_recorded(
 
 def open_run(run: Run[Any], context: WorkflowContext | None) -> WorkflowContext:
     """Return the context in which a run's first step executes."""
-    inside = (plain_root() if context is None else context).derive(run, None, WATCHED)
-    if context is not None and context.span is not None:
-        inside.span = context.span  # started inside another run: one connected trace
+    # A context with a span is that of a run in which this one was started: one connected trace.
+    outer = plain_root() if context is None else context
+    inside = entered(outer, run, outer.span, WATCHED)
     run.context = inside
     stream.last_run = run
     return inside
@@ -237,7 +238,7 @@ async def _stream_root(
     context: WorkflowContext | None,
 ) -> Chunks:
     if not stream.is_recording:
-        plain = plain_root() if context is None else context.derive(None, None, PLAIN)
+        plain = plain_root() if context is None else entered(context, None, None, PLAIN)
         async with aclosing(_passed_on(begin(plain), plain)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -285,9 +286,9 @@ async def _passed_on(chunks: Chunks, context: WorkflowContext) -> Chunks:
     """Pass a stream on; its own code finds `context` as the current one.
 
     A generator runs in the context of whoever asks for its next value, so the current context is
-    set around every step of it and never across a yield.
+    set around every step of it, its clean-up included, and never across a yield.
     """
-    async with aclosing(chunks):
+    try:
         while True:
             with context.active():
                 try:
@@ -295,3 +296,6 @@ async def _passed_on(chunks: Chunks, context: WorkflowContext) -> Chunks:
                 except StopAsyncIteration:
                     return
             yield chunk
+    finally:
+        with context.active():
+            await chunks.aclose()

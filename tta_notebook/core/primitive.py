@@ -7,6 +7,7 @@ import copy
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
+    AsyncIterator,
     Awaitable,
     Callable,
     Coroutine,
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overloa
 
 from tta_notebook.core import chunks, fit, observe
 from tta_notebook.core.context import HERE, WorkflowContext, current_context
-from tta_notebook.core.errors import CompositionError, ConfigurationError
+from tta_notebook.core.errors import CompositionError, ConfigurationError, WorkflowError
 from tta_notebook.core.events import StreamChunk
 from tta_notebook.core.run import Run
 from tta_notebook.core.threads import run_blocking
@@ -83,7 +84,7 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
 
     # What it does
 
-    async def execute(self, input_data: TIn, *args: Any, **kwargs: Any) -> TOut:  # noqa: ARG002 - for overrides
+    async def execute(self, input_data: TIn, *args: Any, **kwargs: Any) -> TOut:
         """Do the work: this is what a subclass overrides, as `execute(self, input_data, context)`.
 
         An override always gets a context. Callers may leave it out: then the step is part of the
@@ -102,7 +103,7 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
         """Give the output piece by piece; override this where that is possible."""
         yield chunks.whole(await self.execute(input_data, context))
 
-    def _pipe(self, source: Chunks, context: WorkflowContext) -> Chunks:  # noqa: ARG002 - for overrides
+    def _pipe(self, source: Chunks, context: WorkflowContext) -> Chunks:
         """Turn a stream into a stream; override this where `takes_stream` is true."""
         raise CompositionError(
             f"{type(self).__name__}._pipe(): the class says takes_stream = True but not what it "
@@ -139,9 +140,12 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
     def start(self, input_data: TIn, context: WorkflowContext | None = None) -> Run[TOut]:
         """Start running in the background and give the record at once.
 
-        The record can be awaited for the output and cancelled. Needs a running event loop.
+        The record can be awaited for the output and cancelled.
+
+        Raises:
+            WorkflowError: no event loop is running here.
         """
-        loop = asyncio.get_running_loop()
+        loop = _running_loop(self.name)
         context = context or current_context() or WorkflowContext()
         name = context.workflow_id if context.run is None else None
         run: Run[TOut] = Run(name or self.name, outer=context.run)
@@ -202,7 +206,7 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
                 errors in their items' places.
             context: as in `execute`.
         """
-        from tta_notebook.core.map import MapPrimitive  # noqa: PLC0415 - it is made of primitives
+        from tta_notebook.core.map import MapPrimitive
 
         mapped = MapPrimitive(self, max_concurrency=max_concurrency, mode=mode)
         return await mapped.execute(items, context)
@@ -211,6 +215,15 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
 
     @overload
     def __rshift__(self, other: WorkflowPrimitive[TOut, T]) -> WorkflowPrimitive[TIn, T]: ...
+    # What a stream amounts to is known when it ends: text, a list, or the output that it states.
+    @overload
+    def __rshift__(
+        self, other: Callable[[TOut], AsyncIterator[Any]]
+    ) -> WorkflowPrimitive[TIn, Any]: ...
+    @overload
+    def __rshift__(
+        self, other: Callable[[TOut, WorkflowContext], AsyncIterator[Any]]
+    ) -> WorkflowPrimitive[TIn, Any]: ...
     @overload
     def __rshift__(
         self, other: Callable[[TOut], Coroutine[Any, Any, T]]
@@ -229,6 +242,15 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
     def __rshift__(self, other: Mapping[str, Any]) -> WorkflowPrimitive[TIn, dict[str, Any]]: ...
     @overload
     def __rshift__(self, other: Sequence[Any]) -> WorkflowPrimitive[TIn, list[Any]]: ...
+    # Last: pyright would give a lambda the first argument type that it finds.
+    @overload
+    def __rshift__(
+        self, other: Callable[[AsyncIterator[Any]], AsyncIterator[Any]]
+    ) -> WorkflowPrimitive[TIn, Any]: ...
+    @overload
+    def __rshift__(
+        self, other: Callable[[AsyncIterator[Any], WorkflowContext], AsyncIterator[Any]]
+    ) -> WorkflowPrimitive[TIn, Any]: ...
     def __rshift__(self, other: Any) -> Any:
         """Return a sequence: `other` gets what this gives.
 
@@ -239,19 +261,29 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
 
     then = __rshift__
 
+    # What the function gives is stated, because a primitive is a callable, too: with Any there,
+    # type checkers would take every primitive that `__rshift__` has refused.
     @overload
     def __rrshift__(
-        self, other: Callable[[A], Coroutine[Any, Any, Any]]
+        self, other: Callable[[A], AsyncIterator[Any]]
     ) -> WorkflowPrimitive[A, TOut]: ...
     @overload
     def __rrshift__(
-        self, other: Callable[[A, WorkflowContext], Coroutine[Any, Any, Any]]
+        self, other: Callable[[A, WorkflowContext], AsyncIterator[Any]]
     ) -> WorkflowPrimitive[A, TOut]: ...
     @overload
-    def __rrshift__(self, other: Callable[[A], Any]) -> WorkflowPrimitive[A, TOut]: ...
+    def __rrshift__(
+        self, other: Callable[[A], Coroutine[Any, Any, TIn]]
+    ) -> WorkflowPrimitive[A, TOut]: ...
     @overload
     def __rrshift__(
-        self, other: Callable[[A, WorkflowContext], Any]
+        self, other: Callable[[A, WorkflowContext], Coroutine[Any, Any, TIn]]
+    ) -> WorkflowPrimitive[A, TOut]: ...
+    @overload
+    def __rrshift__(self, other: Callable[[A], TIn]) -> WorkflowPrimitive[A, TOut]: ...
+    @overload
+    def __rrshift__(
+        self, other: Callable[[A, WorkflowContext], TIn]
     ) -> WorkflowPrimitive[A, TOut]: ...
     @overload
     def __rrshift__(
@@ -277,7 +309,7 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
 
     def graph(self) -> Graph:
         """Return a picture of the workflow as nodes and edges; nothing is run."""
-        from tta_notebook.core.graph import Graph  # noqa: PLC0415 - drawn on demand only
+        from tta_notebook.core.graph import Graph
 
         return Graph.of(self)
 
@@ -308,9 +340,20 @@ def joined_names(parts: Sequence[Any], separator: str) -> str:
 
 def _algebra() -> Any:
     """Return the module that composes; it is made of primitives, so it is found late."""
-    from tta_notebook.core import algebra  # noqa: PLC0415
+    from tta_notebook.core import algebra
 
     return algebra
+
+
+def _running_loop(name: str) -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise WorkflowError(
+            f"{name!r} was to be started in the background, but no event loop is running in this "
+            "thread, so there is none. Use run_sync() to run it here and now, or call start() "
+            "inside an async function."
+        ) from None
 
 
 def _checked_name(name: str) -> str:

@@ -12,7 +12,7 @@ from tta_notebook.core.errors import ConfigurationError, Names, RouteError
 from tta_notebook.core.primitive import TIn, TOut, WorkflowPrimitive
 
 # Not a literal, which would be interned: "fast" by default is told apart from "fast" by choice.
-_UNSET = "".join(("fa", "st"))  # noqa: FLY002
+_UNSET = "".join(("fa", "st"))
 
 
 @runtime_checkable
@@ -65,7 +65,7 @@ class RouterPrimitive(WorkflowPrimitive[TIn, TOut]):
         fall_through: bool = False,
         name: str | None = None,
     ) -> None:
-        from tta_notebook.core.algebra import as_primitive  # noqa: PLC0415 - it knows all primitives
+        from tta_notebook.core.algebra import as_primitive
 
         super().__init__(name=name, default_name="router")
         if not routes:
@@ -100,7 +100,7 @@ class RouterPrimitive(WorkflowPrimitive[TIn, TOut]):
         for route in earlier:
             try:
                 return await self._take(route, input_data, context)
-            except Exception as error:  # noqa: BLE001 - falling through any failure was asked for
+            except Exception as error:
                 context.note("fell_through", route=route, error=repr(error))
                 notes.append(f"Route {route!r} failed before: {type(error).__name__}: {error}")
         try:

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from typing import Any, Generic, TypeVar
 
 from tta_notebook.core import clock
-from tta_notebook.core.context import WorkflowContext, span_ids
+from tta_notebook.core.context import WorkflowContext, current_context, span_ids
 from tta_notebook.core.errors import WorkflowError
 from tta_notebook.core.events import STOPPED, Span, Status
 from tta_notebook.core.stream import stream
@@ -16,6 +16,9 @@ from tta_notebook.core.usage import Usage, usage_of
 T = TypeVar("T")
 
 MAX_SPANS = 10_000
+
+# Tasks of started runs: a loop itself keeps only weak references to the tasks it runs.
+_under_way: set[asyncio.Task[Any]] = set()
 
 # Results of these types report no usage; asking each of them would be paid at every step.
 _SILENT = frozenset({str, int, float, bool, list, tuple, set, bytes, type(None)})
@@ -59,6 +62,7 @@ class Run(Generic[T]):
     end_ns: int = 0
     _usage: Usage | None = None
     _counted: tuple[object, ...] = ()
+    _is_asked_to_stop: bool = False
     _task: asyncio.Task[T] | None = None
     _loop: asyncio.AbstractEventLoop | None = None
 
@@ -86,16 +90,34 @@ class Run(Generic[T]):
     # What was asked, from outside
 
     def __await__(self) -> Generator[Any, None, T]:
-        if self._task is None:
+        if self._task is None or self.done() or self._is_around():
             return self._settled().__await__()
+        if asyncio.get_running_loop() is not self._loop:
+            return self._on_another_loop().__await__()
         return self._task.__await__()
+
+    def _is_around(self) -> bool:
+        current = current_context()
+        run = None if current is None else current.run
+        while run is not None and run is not self:
+            run = run._outer
+        return run is self
+
+    async def _on_another_loop(self) -> T:
+        raise WorkflowError(
+            f"{self!r} was awaited on another event loop than the one it runs on, which cannot "
+            "wake this one. Await it where it was started, or look at done() from here."
+        )
 
     async def _settled(self) -> T:
         if self.status == "running":
             raise WorkflowError(
-                f"{self!r} was awaited from inside its own execution, which could never end. "
-                "Await it where the workflow was started."
+                f"{self!r} was awaited inside its own execution, or while the call that began it "
+                "goes on: that would wait for itself. Await it where the workflow was started, or "
+                "begin it with start()."
             )
+        if self._task is not None and self._task.done() and not self._task.cancelled():
+            self._task.exception()  # asked for: else asyncio reports it as one that nobody was
         if self.error is not None:
             raise self.error
         return self.output  # type: ignore[return-value]  # an ended run without an error has its output
@@ -105,13 +127,18 @@ class Run(Generic[T]):
         return self.status != "running"
 
     def cancel(self, reason: str | None = None) -> bool:
-        """Ask the run to stop, from any thread; tell whether there was anything to stop.
+        """Ask the run to stop, from any thread; tell whether this was the one that did.
 
-        Every step is cancelled where it awaits and cleans up; the run ends once all have.
+        Every step is cancelled where it awaits and cleans up; the run ends once all have. Asking
+        again does nothing: a second cancellation would interrupt the clean-up.
         """
-        if self.done() or self._task is None or self._loop is None or self._loop.is_closed():
+        if self.done() or self._task is None or self._loop is None or self._is_asked_to_stop:
             return False
-        self._loop.call_soon_threadsafe(self._task.cancel, reason)
+        try:
+            self._loop.call_soon_threadsafe(self._task.cancel, reason)
+        except RuntimeError:  # the loop was closed in the middle of the run
+            return False
+        self._is_asked_to_stop = True
         return True
 
     @property
@@ -149,6 +176,8 @@ class Run(Generic[T]):
     def start_in(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[T]) -> None:
         """Remember the task that executes, so that it can be awaited and cancelled."""
         self._loop, self._task = loop, task
+        _under_way.add(task)
+        task.add_done_callback(_under_way.discard)
         task.add_done_callback(self._close_unbegun)
 
     def _close_unbegun(self, task: asyncio.Task[T]) -> None:
@@ -224,4 +253,4 @@ class Run(Generic[T]):
     def _add(self, usage: Usage) -> None:
         self._usage = usage if self._usage is None else self._usage + usage
         if self._outer is not None:
-            self._outer._add(usage)  # noqa: SLF001 - our own class
+            self._outer._add(usage)

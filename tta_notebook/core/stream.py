@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,19 +39,28 @@ class Feed:
         is_broken: whether it raised and gets no more.
     """
 
-    def __init__(self, sink: Sink, capacity: int) -> None:
+    def __init__(self, sink: Sink, capacity: int, on_break: Callable[[Feed], None]) -> None:
         self.sink = sink
         self.dropped = 0
         self.is_broken = False
+        self._is_closed = False
         self._ring: deque[Event] = deque(maxlen=capacity)
         self._capacity = capacity
+        self._on_break = on_break
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._thread: threading.Thread | None = None
         self._is_awake = False
+        self._is_delivering = False
         self._waken = threading.Event()
         self._delivering = threading.RLock()
-        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
 
     def put(self, event: Event) -> None:
         """Queue an event; never waits."""
+        if self._is_closed:
+            return  # a run that began before still has this feed in its audience
         if len(self._ring) >= self._capacity:
             self.dropped += 1
         self._ring.append(event)
@@ -59,14 +68,18 @@ class Feed:
             self._wake()
 
     def _wake(self) -> None:
-        self._is_awake = True
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="tta-events", daemon=True)
-            self._thread.start()
+        with self._starting:  # two threads may wake a feed at once
+            self._is_awake = True
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="tta-events", daemon=True)
+                try:
+                    self._thread.start()
+                except RuntimeError:  # the interpreter is going down: flush() delivers at its exit
+                    self._thread = None
         self._waken.set()
 
     def _work(self) -> None:
-        while not self.is_broken:
+        while not self._is_closed:
             self._waken.wait()
             self._waken.clear()
             # Gather for a moment, so that a busy run costs a few large batches.
@@ -75,35 +88,50 @@ class Feed:
             self.drain()
 
     def drain(self) -> None:
-        """Hand over everything queued, in the calling thread."""
+        """Hand over what is queued by now, in the calling thread."""
         with self._delivering:
-            while self._ring and not self.is_broken:
-                batch: list[Event] = []
-                while self._ring and len(batch) < BATCH_EVENTS:
-                    batch.append(self._ring.popleft())
-                self._deliver(batch)
+            if self._is_delivering:
+                return  # the sink itself asked for it, and is never called twice at a time
+            self._is_delivering = True
+            try:
+                self._deliver_queued(len(self._ring))
+            finally:
+                self._is_delivering = False
+
+    def _deliver_queued(self, queued: int) -> None:
+        # What is put meanwhile is left for the next time, or a busy program would never return.
+        while queued > 0 and self._ring and not self._is_closed:
+            batch: list[Event] = []
+            while self._ring and len(batch) < BATCH_EVENTS:
+                batch.append(self._ring.popleft())
+            queued -= len(batch)
+            self._deliver(batch)
 
     def _deliver(self, batch: list[Event]) -> None:
         try:
             self.sink(batch)
-        except Exception:  # noqa: BLE001 - the fence: someone's sink may raise anything
+        except KeyboardInterrupt:
+            raise  # a user's, during flush()
+        except BaseException:
             self.is_broken = True
-            self._ring.clear()
+            self._on_break(self)
+            self._stop()
             _log.exception("The sink %r raised and gets no more events; the runs go on.", self.sink)
 
     def close(self) -> None:
         """Hand over what is left and end the thread."""
         self.drain()
-        self.is_broken = True
+        self._stop()
+
+    def _stop(self) -> None:
+        self._is_closed = True
+        self._ring.clear()
         self._waken.set()
 
     def forget_thread(self) -> None:
         """Start afresh in a forked process, which has the ring but not the thread."""
         self._ring.clear()
-        self._thread = None
-        self._is_awake = False
-        self._waken = threading.Event()
-        self._delivering = threading.RLock()
+        self._start_afresh()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +173,7 @@ class EventStream:
     """Who watches, and how closely.
 
     Attributes:
+        is_enabled: whether runs are recorded although nobody is told.
         is_recording: whether a run that begins now is recorded.
         with_previews: whether its spans keep short texts of inputs and results.
         feeds: the subscribed sinks.
@@ -160,24 +189,30 @@ class EventStream:
         self.captures: tuple[list[Span], ...] = ()
         self.audience: Audience | None = None
         self.last_run: Run[Any] | None = None
-        self._is_enabled = False
+        self.is_enabled = False
         self._is_registered = False
+        self._changing = threading.Lock()
 
     def subscribe(self, sink: Sink, capacity: int = RING_EVENTS) -> Feed:
         """Send batches of events to `sink` from now on; see the module's `subscribe`."""
-        feed = Feed(sink, capacity)
-        self.feeds = (*self.feeds, feed)
-        self._register()
-        self._update()
+        feed = Feed(sink, capacity, self._leave_out)
+        with self._changing:
+            self.feeds = (*self.feeds, feed)
+            self._register()
+            self._update()
         return feed
 
     def unsubscribe(self, sink: Sink) -> None:
         """Deliver what is queued for `sink`, then send it nothing more."""
         for feed in self.feeds:
             if feed.sink == sink:
+                self._leave_out(feed)
                 feed.close()
-        self.feeds = tuple(feed for feed in self.feeds if feed.sink != sink)
-        self._update()
+
+    def _leave_out(self, feed: Feed) -> None:
+        with self._changing:
+            self.feeds = tuple(other for other in self.feeds if other is not feed)
+            self._update()
 
     def flush(self) -> None:
         """Deliver everything queued so far before returning."""
@@ -186,28 +221,32 @@ class EventStream:
 
     def enable(self, *, previews: bool = False) -> None:
         """Record runs from now on."""
-        self._is_enabled, self.with_previews = True, previews
-        self._update()
+        with self._changing:
+            self.is_enabled, self.with_previews = True, previews
+            self._update()
 
     def disable(self) -> None:
         """Record only for sinks and captures from now on."""
-        self._is_enabled = self.with_previews = False
-        self._update()
+        with self._changing:
+            self.is_enabled = self.with_previews = False
+            self._update()
 
     @contextmanager
     def capture(self) -> Generator[list[Span]]:
         """Collect the spans that finish inside the block."""
         spans: list[Span] = []
-        self.captures = (*self.captures, spans)
-        self._update()
+        with self._changing:
+            self.captures = (*self.captures, spans)
+            self._update()
         try:
             yield spans
         finally:
-            self.captures = tuple(other for other in self.captures if other is not spans)
-            self._update()
+            with self._changing:
+                self.captures = tuple(other for other in self.captures if other is not spans)
+                self._update()
 
     def _update(self) -> None:
-        self.is_recording = bool(self._is_enabled or self.feeds or self.captures)
+        self.is_recording = bool(self.is_enabled or self.feeds or self.captures)
         is_told = self.feeds or self.captures or self.with_previews
         told = Audience(self.feeds, self.captures, self.with_previews)
         self.audience = told if is_told else None
@@ -220,6 +259,7 @@ class EventStream:
                 os.register_at_fork(after_in_child=self._after_fork)
 
     def _after_fork(self) -> None:
+        self._changing = threading.Lock()  # another thread may have held it
         for feed in self.feeds:
             feed.forget_thread()
 

@@ -35,7 +35,7 @@ class SwitchPrimitive(WorkflowPrimitive[TIn, TOut]):
         *,
         name: str | None = None,
     ) -> None:
-        from tta_notebook.core.algebra import as_primitive  # noqa: PLC0415 - it knows all primitives
+        from tta_notebook.core.algebra import as_primitive
 
         super().__init__(name=name, default_name=prefixed_name("switch", selector))
         if not cases:

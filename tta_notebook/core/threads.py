@@ -6,17 +6,22 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
+
+# asyncio.Runner answers the first Ctrl-C by cancelling the task that waits here, which it cannot
+# notice while it blocks: so it looks.
+LOOK_S = 0.05
 
 
 def run_blocking(begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run the coroutine that `begin` makes and return what it gives.
 
     Without a running loop in this thread the coroutine gets a loop of its own here. Under a running
-    loop it gets one in another thread, with this thread's context variables. An interrupt cancels
-    it and waits for its clean-up.
+    loop it gets one in another thread, with this thread's context variables. An interrupt, and a
+    cancellation of the task that waits, cancel it and wait for its clean-up.
     """
     try:
         asyncio.get_running_loop()
@@ -36,13 +41,15 @@ class _Elsewhere:
         self._error: BaseException | None = None
         self._task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_cancelled = False
+        self._waiting = asyncio.current_task()
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._work,), name="tta-run-sync")
 
     def result(self) -> Any:
         self._thread.start()
         try:
-            self._ended.wait()
+            self._wait()
         except BaseException:  # an interrupt, or whatever a signal handler raises
             self._cancel()
             raise
@@ -52,20 +59,34 @@ class _Elsewhere:
             raise self._error
         return self._output
 
+    def _wait(self) -> None:
+        before = self._cancellations()
+        while not self._ended.wait(LOOK_S):
+            if self._cancellations() > before:
+                self._cancel()
+                self._ended.wait()
+
+    def _cancellations(self) -> int:
+        return 0 if self._waiting is None else self._waiting.cancelling()
+
     def _work(self) -> None:
         try:
             with asyncio.Runner() as runner:
                 self._loop = runner.get_loop()
                 self._output = runner.run(self._main())
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the waiting thread
+        except BaseException as error:
             self._error = error
         finally:
             self._ended.set()
 
     async def _main(self) -> Any:
         self._task = asyncio.current_task()
+        if self._is_cancelled and self._task is not None:  # before there was a task to cancel
+            self._task.cancel()
         return await self._begin()
 
     def _cancel(self) -> None:
-        if self._task is not None and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._task.cancel)
+        self._is_cancelled = True
+        if self._task is not None and self._loop is not None:
+            with suppress(RuntimeError):  # it may have ended, and its loop be closed, by now
+                self._loop.call_soon_threadsafe(self._task.cancel)

@@ -95,7 +95,7 @@ class Exchange:
         )
         try:
             for guard in self._context.guards:
-                holds.append(await guard.reserve(call))  # noqa: PERF401 - kept when a later one refuses
+                holds.append(await guard.reserve(call))
         except BaseException:
             for hold in holds:
                 hold.release()

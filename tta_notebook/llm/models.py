@@ -67,10 +67,10 @@ def as_backend(model: object) -> Backend:
 
 def _by_name(model: str, settings: dict[str, Any]) -> ChosenModel:
     if model == "local":
-        from tta_notebook.llm.backends.local import LocalBackend  # noqa: PLC0415 - only if asked
+        from tta_notebook.llm.backends.local import LocalBackend
 
         return ChosenModel(model, model, LocalBackend(), settings)
-    from tta_notebook.llm.backends.providers import ProviderBackend  # noqa: PLC0415 - only if asked
+    from tta_notebook.llm.backends.providers import ProviderBackend
 
     rest = dict(settings)
     backend = ProviderBackend(

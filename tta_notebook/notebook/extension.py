@@ -94,8 +94,7 @@ class Extension:
             shell.Completer.custom_matchers.append(self._matcher)
         for mime, kind, show in self._formatters():
             _formatter(shell, mime).for_type(kind, show)
-        watched = bool(stream.feeds or stream.captures)
-        self._tracing = (stream.is_recording and not watched, stream.with_previews)
+        self._tracing = (stream.is_enabled, stream.with_previews)
         stream.enable(previews=True)
 
     def remove(self) -> None:
