@@ -13,7 +13,7 @@ MANUAL = [
     "Milk residue is removed by running the rinse programme after every cappuccino.",
 ]
 
-COMMON = frozenset("a after does for how i in is it long much my of often or should the to".split())
+COMMON = frozenset("a after does for how i in is it long much my of often or should the to".split())  # noqa: SIM905
 
 
 def words(text: str) -> set[str]:

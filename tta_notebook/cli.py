@@ -79,9 +79,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _quickstart(_: argparse.Namespace) -> int:
-    from tta_notebook.llm.local.install import status
-    from tta_notebook.notebook.execute import execute_notebook, tagged_text
-    from tta_notebook.notebook.tutorials import QUICKSTART, tutorials
+    from tta_notebook.llm.local.install import status  # noqa: PLC0415
+    from tta_notebook.notebook.execute import execute_notebook, tagged_text  # noqa: PLC0415
+    from tta_notebook.notebook.tutorials import QUICKSTART, tutorials  # noqa: PLC0415
 
     if status().origin is None:
         _install(None)
@@ -109,8 +109,8 @@ def _copy_modules(source: Path, target: Path) -> None:
 
 
 def _lab(options: argparse.Namespace) -> int:
-    from tta_notebook.notebook.lab import running_lab
-    from tta_notebook.notebook.tutorials import QUICKSTART, working_copy
+    from tta_notebook.notebook.lab import running_lab  # noqa: PLC0415
+    from tta_notebook.notebook.tutorials import QUICKSTART, working_copy  # noqa: PLC0415
 
     folder: Path = options.folder or working_copy()
     if not folder.is_dir():
@@ -129,7 +129,7 @@ def _run(options: argparse.Namespace) -> int:
         output = run_blocking(lambda: _recorded(workflow, _input(options.input)))
     finally:
         if options.trace and (run := last_run()) is not None:
-            from tta_notebook.notebook.display import run_text
+            from tta_notebook.notebook.display import run_text  # noqa: PLC0415
 
             print(run_text(run), file=sys.stderr)
     print(output if isinstance(output, str) else json.dumps(output, indent=2, default=repr))
@@ -194,7 +194,7 @@ def _local_install(options: argparse.Namespace) -> int:
 
 
 def _install(archive: Path | None) -> None:
-    from tta_notebook.llm.local.install import install
+    from tta_notebook.llm.local.install import install  # noqa: PLC0415
 
     progress = _Line("Installing the local model (SmolLM2-135M)")
     path = install(
@@ -205,7 +205,7 @@ def _install(archive: Path | None) -> None:
 
 
 def _local_status(_: argparse.Namespace) -> int:
-    from tta_notebook.llm.local.install import status
+    from tta_notebook.llm.local.install import status  # noqa: PLC0415
 
     found = status()
     if found.origin is not None:

@@ -316,3 +316,50 @@ def test_the_cheapest_suitable_route_is_taken():
 def test_costs_that_cannot_be_compared_are_refused(cost):
     with pytest.raises(ConfigurationError, match="cost of 'a'"):
         CheapestRoute({"a": cost})
+
+
+async def words(x):
+    for word in ("a", "b"):
+        await asyncio.sleep(1)
+        yield word
+
+
+async def break_off(x):
+    yield "a"
+    raise OSError("cut")
+
+
+async def never_begin(x):
+    raise OSError("down")
+    yield
+
+
+def contents(workflow):
+    async def read():
+        return [(chunk.content, chunk.is_final) async for chunk in workflow.stream("in")]
+
+    return run_virtual(read)
+
+
+STREAMED = [("a", False), ("b", False), ("", True)]
+
+
+def test_choices_stream_the_chosen_way():
+    assert contents(ConditionalPrimitive(lambda x: True, words, str)) == STREAMED
+    assert contents(ConditionalPrimitive(lambda x: False, words)) == [("in", True)]
+    assert contents(SwitchPrimitive(lambda x: 1, {1: words})) == STREAMED
+    assert contents(RouterPrimitive({"fast": words}, lambda x: "fast")) == STREAMED
+
+
+def test_a_router_falls_through_only_before_the_first_chunk():
+    routes = {"down": never_begin, "up": words}
+    assert contents(RouterPrimitive(routes, lambda x: "down", fall_through=True)) == STREAMED
+    broken = RouterPrimitive({"cut": break_off, "up": words}, lambda x: "cut", fall_through=True)
+    with pytest.raises(OSError, match="cut"):
+        contents(broken)
+
+
+def test_a_strategy_learns_from_streams_too():
+    strategy = LeastLoadedRoute(["a"])
+    assert contents(RouterPrimitive({"a": words}, strategy)) == STREAMED
+    assert strategy.under_way["a"] == 0

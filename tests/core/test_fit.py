@@ -89,7 +89,7 @@ def test_unannotated_steps_compose_freely():
 
 
 def test_names_that_mean_nothing_yet_are_not_held_against_a_step():
-    def later(x: "NotDefinedAnywhere") -> "NorThis":
+    def later(x: "NotDefinedAnywhere") -> "NorThis":  # noqa: F821
         return x
 
     assert (as_primitive(length) >> later).run_sync("four") == 4

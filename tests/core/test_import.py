@@ -164,4 +164,4 @@ def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'WorkflowPrimitve'"):
         _ = tta_notebook.WorkflowPrimitve
     with pytest.raises(ImportError, match="nothing_like_this"):
-        from tta_notebook import nothing_like_this
+        from tta_notebook import nothing_like_this  # noqa: PLC0415, F401 - the import itself is the test

@@ -75,7 +75,7 @@ def test_an_error_after_some_pieces_comes_after_them():
 
     async def main():
         async for chunk in llm.stream("x"):
-            seen.append(chunk.content)
+            seen.append(chunk.content)  # noqa: PERF401 - kept when it raises
 
     with pytest.raises(ConnectionError):
         asyncio.run(main())

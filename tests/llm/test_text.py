@@ -22,7 +22,7 @@ def test_an_answer_is_a_str_in_every_respect():
 
 
 def test_copies_and_pickles_keep_the_particulars():
-    for twin in (copy.copy(ANSWER), copy.deepcopy(ANSWER), pickle.loads(pickle.dumps(ANSWER))):
+    for twin in (copy.copy(ANSWER), copy.deepcopy(ANSWER), pickle.loads(pickle.dumps(ANSWER))):  # noqa: S301 - our own bytes
         assert twin == ANSWER
         assert type(twin) is LLMText
         assert vars(twin) == vars(ANSWER)

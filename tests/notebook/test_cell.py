@@ -237,7 +237,7 @@ def test_no_line_breaks_the_reader(text):
     try:
         read(WORKFLOW, text)
     except UsageMistake as mistake:
-        assert str(mistake).startswith("%%tta_workflow")
+        assert str(mistake).startswith("%%tta_workflow")  # noqa: PT017 - most texts are mistakes
 
 
 @given(st.text(alphabet="ab \n\r\t%#'\"(){}=tta_run\\", max_size=60))

@@ -187,7 +187,7 @@ def test_a_return_in_finally_is_found():
         try:
             await asyncio.sleep(1)
         finally:
-            return 1
+            return 1  # noqa: B012 - the mistake to be found
 
     finds(program, "swallowed")
 
@@ -358,7 +358,7 @@ def test_code_that_goes_on_for_ever_after_a_cancellation_is_found():
         try:
             await asyncio.sleep(1)
         except asyncio.CancelledError:
-            while True:
+            while True:  # noqa: ASYNC110 - the mistake to be found
                 await asyncio.sleep(1)
 
     finds(program, "more than 50 suspensions", limit=50)

@@ -175,7 +175,7 @@ def test_permuting_moves_nothing_across_a_plain_callback(seed, kinds):
             loop._ready.append(step)
             await task
         before = list(handles)
-        permute_steps(handles, Random(seed), tasks)
+        permute_steps(handles, Random(seed), tasks)  # noqa: S311
         return before, list(handles)
 
     before, after = run_virtual(main)

@@ -106,7 +106,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Pictures are drawn on demand: loading what draws them would be a tenth of loading the core.
     if name in ("Edge", "Graph", "Node"):
-        from tta_notebook.core import graph
+        from tta_notebook.core import graph  # noqa: PLC0415 - the point of it
 
         return getattr(graph, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

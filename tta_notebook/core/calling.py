@@ -47,7 +47,7 @@ class Call:
 def is_async(function: Callable[..., Any]) -> bool:
     """Tell whether calling `function` gives a coroutine."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)
+        getattr(function, "__call__", None)  # noqa: B004 - an object whose class defines it as async
     )
 
 
@@ -83,13 +83,13 @@ def _takes_context(function: Callable[..., Any], role: str) -> bool:
         for parameter in parameters
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
     ]
-    if demanded or len(required) > 2 or not (positional or has_rest):
+    if demanded or len(required) > 2 or not (positional or has_rest):  # noqa: PLR2004 - (x, ctx)
         raise CompositionError(
             f"{role}: {name_of(function)}{inspect.signature(function)} cannot be a step, which is "
             "called as (input) or (input, context). Bind its other arguments with "
             "functools.partial, or wrap it in a lambda."
         )
-    return len(required) == 2 or (len(positional) > 1 and _is_context(positional[1]))
+    return len(required) == 2 or (len(positional) > 1 and _is_context(positional[1]))  # noqa: PLR2004
 
 
 def _is_context(parameter: inspect.Parameter) -> bool:

@@ -26,7 +26,7 @@ def monotonic() -> float:
 
 def wall_ns(instant_ns: int) -> int:
     """Return nanoseconds since the Unix epoch for an instant of the monotonic clock."""
-    global _anchor
+    global _anchor  # noqa: PLW0603 - one anchor per process, so that spans stay ordered
     if _anchor is None:
         _anchor = (time.time_ns(), time.perf_counter_ns())
     wall, mono = _anchor
@@ -39,7 +39,7 @@ def use(replacement: Callable[[], int]) -> Generator[None]:
 
     The clock belongs to the process, so this is not for code that runs beside other threads' work.
     """
-    global source
+    global source  # noqa: PLW0603 - the hot path reads a module attribute, not an object
     previous = source
     source = replacement
     try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from typing import Any, ClassVar, cast
 
+from tta_notebook.core import chunks
 from tta_notebook.core.calling import Call, prefixed_name
 from tta_notebook.core.context import HERE, WorkflowContext
-from tta_notebook.core.primitive import TIn, TOut, WorkflowPrimitive
+from tta_notebook.core.primitive import Chunks, TIn, TOut, WorkflowPrimitive
 
 
 class ConditionalPrimitive(WorkflowPrimitive[TIn, TOut]):
@@ -35,7 +37,7 @@ class ConditionalPrimitive(WorkflowPrimitive[TIn, TOut]):
         *,
         name: str | None = None,
     ) -> None:
-        from tta_notebook.core.algebra import as_primitive
+        from tta_notebook.core.algebra import as_primitive  # noqa: PLC0415 - it knows all primitives
 
         super().__init__(name=name, default_name=prefixed_name("if", condition))
         self._holds = Call(condition, "ConditionalPrimitive(condition=…)")
@@ -49,10 +51,24 @@ class ConditionalPrimitive(WorkflowPrimitive[TIn, TOut]):
 
     async def execute(self, input_data: TIn, context: WorkflowContext = HERE) -> TOut:
         """Ask the condition, then run the chosen way."""
-        holds = bool(await self._holds(input_data, context))
-        chosen = self.then_primitive if holds else self.else_primitive
-        context.note("condition", holds=holds)
-        if chosen is None:
-            context.note("passed_through")
+        way = await self._way(input_data, context)
+        if way is None:
             return cast("TOut", input_data)
-        return cast("TOut", await chosen.execute(input_data, context))
+        return cast("TOut", await way.execute(input_data, context))
+
+    async def _stream(self, input_data: Any, context: WorkflowContext) -> Chunks:
+        way = await self._way(input_data, context)
+        passed = chunks.once(input_data) if way is None else way.stream(input_data, context)
+        async with aclosing(passed) as pieces:
+            async for chunk in pieces:
+                yield chunk
+
+    async def _way(
+        self, input_data: Any, context: WorkflowContext
+    ) -> WorkflowPrimitive[Any, Any] | None:
+        holds = bool(await self._holds(input_data, context))
+        way = self.then_primitive if holds else self.else_primitive
+        context.note("condition", holds=holds)
+        if way is None:
+            context.note("passed_through")
+        return way

@@ -151,7 +151,7 @@ class WorkflowContext:
     def create_child_context(self) -> WorkflowContext:
         """Return a context with its own span identity that shares everything else."""
         child = self.derive(self.run, self.span, self.mode)
-        child._own_id = span_ids.next()
+        child._own_id = span_ids.next()  # noqa: SLF001 - our own class
         return child
 
     def derive(self, run: Run[Any] | None, span: Span | None, mode: int) -> WorkflowContext:
@@ -187,7 +187,7 @@ class WorkflowContext:
         """What ties the run to a request elsewhere."""
         if self.shared.correlation_id is None:
             # Made when first asked for: most runs are never asked, and a uuid costs two steps.
-            import uuid
+            import uuid  # noqa: PLC0415 - for the same reason
 
             self.shared.correlation_id = str(uuid.uuid4())
         return self.shared.correlation_id
@@ -375,7 +375,7 @@ class WorkflowContext:
         span_id = self.span_id if self.span is None else self.span.span_id
         carrier["traceparent"] = f"00-{self.trace_id_hex}-{span_id:016x}-01"
         if self.baggage:
-            from urllib.parse import quote
+            from urllib.parse import quote  # noqa: PLC0415 - only who propagates baggage pays
 
             # A lone surrogate, which no header can carry, becomes a question mark.
             quoted = (
@@ -402,7 +402,7 @@ class WorkflowContext:
         for pair in headers.get("baggage", "").split(","):
             key, is_pair, value = pair.partition("=")
             if is_pair and key.strip():
-                from urllib.parse import unquote
+                from urllib.parse import unquote  # noqa: PLC0415 - only who propagates baggage pays
 
                 properties_cut = value.split(";")[0].strip()
                 context.baggage.setdefault(unquote(key.strip()), unquote(properties_cut))
@@ -438,7 +438,7 @@ def plain_root() -> WorkflowContext:
     """Return the context of a run that nobody asked anything of and nobody watches."""
     context: WorkflowContext = _new(WorkflowContext)
     context.shared = _Shared()
-    context.deadline_ns = context._own_id = context.run = context.span = None  # pyright: ignore[reportPrivateUsage]
+    context.deadline_ns = context._own_id = context.run = context.span = None  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - our own class
     context.mode = PLAIN
     return context
 

@@ -150,11 +150,11 @@ class Names:
 
     def __str__(self) -> str:
         shown = ", ".join(repr(name) for name in self._names[:12])
-        return shown + (", …" if len(self._names) > 12 else "") if shown else "none"
+        return shown + (", …" if len(self._names) > 12 else "") if shown else "none"  # noqa: PLR2004
 
     def instead_of(self, wrong: object) -> str:
         """Return the names, with a suggestion when `wrong` looks like one of them."""
-        from difflib import get_close_matches
+        from difflib import get_close_matches  # noqa: PLC0415 - only mistakes need it
 
         texts = [name for name in self._names if isinstance(name, str)]
         close = get_close_matches(wrong, texts, 1) if isinstance(wrong, str) else []

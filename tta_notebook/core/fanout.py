@@ -81,7 +81,7 @@ class _Siblings:
                 async for each in pieces:
                     self.begin(group, each).add_done_callback(leave)
                     await places.acquire()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is raised by outcome()
             self._stop(error)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
@@ -99,7 +99,7 @@ class _Siblings:
         except asyncio.CancelledError as error:
             self._stop(error)
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is raised by outcome(), or was asked for
             if self._is_collecting:
                 self._results[index] = error
             else:

@@ -60,7 +60,7 @@ def class_types(cls: type[Any], base: type[Any]) -> tuple[Any, Any]:
             origin = get_origin(generic)
             if isinstance(origin, type) and issubclass(origin, base):
                 arguments = get_args(generic)
-                if len(arguments) == 2:
+                if len(arguments) == 2:  # noqa: PLR2004 - what it takes and what it gives
                     return arguments
     return UNKNOWN, UNKNOWN
 
@@ -115,7 +115,7 @@ def _plain(annotation: Any) -> Any:
     if origin is Literal:
         values: tuple[object, ...] = get_args(annotation)
         types_of_values = cast("tuple[Any, ...]", tuple(map(type, values)))
-        return _plain(Union[types_of_values])
+        return _plain(Union[types_of_values])  # noqa: UP007 - built from a tuple
     if is_typeddict(annotation):
         return dict
     return _plain(annotation.__value__) if hasattr(annotation, "__value__") else annotation

@@ -109,7 +109,7 @@ class Graph:
 
     def to_svg(self) -> str:
         """Return the picture as a self-contained SVG; needs no network and no program."""
-        from tta_notebook.core.graph_svg import draw
+        from tta_notebook.core.graph_svg import draw  # noqa: PLC0415 - drawn on demand only
 
         return draw(self.root)
 

@@ -34,7 +34,7 @@ class MapPrimitive(WorkflowPrimitive[Any, list[Any]]):
         mode: str = "fail_fast",
         name: str | None = None,
     ) -> None:
-        from tta_notebook.core.algebra import as_primitive
+        from tta_notebook.core.algebra import as_primitive  # noqa: PLC0415 - it knows all primitives
 
         self.primitive = as_primitive(primitive)
         super().__init__(name=name, default_name=f"map {self.primitive.name}")

@@ -59,7 +59,7 @@ class ParallelPrimitive(WorkflowPrimitive[TIn, TOut]):
         mode: str = "fail_fast",
         name: str | None = None,
     ) -> None:
-        from tta_notebook.core.algebra import as_primitive
+        from tta_notebook.core.algebra import as_primitive  # noqa: PLC0415 - it makes parallels
 
         keys: tuple[Any, ...] | None = None
         branches: Iterable[Any] = primitives

@@ -20,6 +20,6 @@ def preview(value: object) -> str:
         return value if len(value) <= _LIMIT else value[: _LIMIT - 1] + "…"
     try:
         text = _shorten.repr(value)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - someone's repr may raise anything; the trace goes on
         return f"<{type(value).__name__}: its repr raised {type(error).__name__}>"
     return text if len(text) <= _LIMIT else text[: _LIMIT - 1] + "…"

@@ -84,7 +84,7 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
 
     # What it does
 
-    async def execute(self, input_data: TIn, *args: Any, **kwargs: Any) -> TOut:
+    async def execute(self, input_data: TIn, *args: Any, **kwargs: Any) -> TOut:  # noqa: ARG002 - for overrides
         """Do the work: this is what a subclass overrides, as `execute(self, input_data, context)`.
 
         An override always gets a context. Callers may leave it out: then the step is part of the
@@ -103,7 +103,7 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
         """Give the output piece by piece; override this where that is possible."""
         yield chunks.whole(await self.execute(input_data, context))
 
-    def _pipe(self, source: Chunks, context: WorkflowContext) -> Chunks:
+    def _pipe(self, source: Chunks, context: WorkflowContext) -> Chunks:  # noqa: ARG002 - for overrides
         """Turn a stream into a stream; override this where `takes_stream` is true."""
         raise CompositionError(
             f"{type(self).__name__}._pipe(): the class says takes_stream = True but not what it "
@@ -206,7 +206,7 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
                 errors in their items' places.
             context: as in `execute`.
         """
-        from tta_notebook.core.map import MapPrimitive
+        from tta_notebook.core.map import MapPrimitive  # noqa: PLC0415 - it is made of primitives
 
         mapped = MapPrimitive(self, max_concurrency=max_concurrency, mode=mode)
         return await mapped.execute(items, context)
@@ -309,7 +309,7 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
 
     def graph(self) -> Graph:
         """Return a picture of the workflow as nodes and edges; nothing is run."""
-        from tta_notebook.core.graph import Graph
+        from tta_notebook.core.graph import Graph  # noqa: PLC0415 - drawn on demand only
 
         return Graph.of(self)
 
@@ -340,7 +340,7 @@ def joined_names(parts: Sequence[Any], separator: str) -> str:
 
 def _algebra() -> Any:
     """Return the module that composes; it is made of primitives, so it is found late."""
-    from tta_notebook.core import algebra
+    from tta_notebook.core import algebra  # noqa: PLC0415
 
     return algebra
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 from tta_notebook.core import clock
 from tta_notebook.core.calling import Call
 from tta_notebook.core.context import HERE, WorkflowContext
 from tta_notebook.core.errors import ConfigurationError, Names, RouteError
-from tta_notebook.core.primitive import TIn, TOut, WorkflowPrimitive
+from tta_notebook.core.primitive import Chunks, TIn, TOut, WorkflowPrimitive
 
 # Not a literal, which would be interned: "fast" by default is told apart from "fast" by choice.
-_UNSET = "".join(("fa", "st"))
+_UNSET = "".join(("fa", "st"))  # noqa: FLY002
 
 
 @runtime_checkable
@@ -65,7 +66,7 @@ class RouterPrimitive(WorkflowPrimitive[TIn, TOut]):
         fall_through: bool = False,
         name: str | None = None,
     ) -> None:
-        from tta_notebook.core.algebra import as_primitive
+        from tta_notebook.core.algebra import as_primitive  # noqa: PLC0415 - it knows all primitives
 
         super().__init__(name=name, default_name="router")
         if not routes:
@@ -93,22 +94,47 @@ class RouterPrimitive(WorkflowPrimitive[TIn, TOut]):
         Raises:
             RouteError: the chosen route does not exist, and there is no default.
         """
+        failed: list[str] = []
+        for route, is_last in await self._attempts(input_data, context):
+            try:
+                with self._observed_by_strategy(route):
+                    return cast("TOut", await self.routes[route].execute(input_data, context))
+            except Exception as error:
+                if is_last:
+                    _tell(error, failed)
+                    raise
+                failed.append(_fell_through(route, error, context))
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _stream(self, input_data: Any, context: WorkflowContext) -> Chunks:
+        failed: list[str] = []
+        for route, is_last in await self._attempts(input_data, context):
+            has_begun = False
+            try:
+                with self._observed_by_strategy(route):
+                    async with aclosing(self.routes[route].stream(input_data, context)) as pieces:
+                        async for chunk in pieces:
+                            has_begun = True
+                            yield chunk
+            except Exception as error:
+                # What the reader has seen cannot be taken back: only a stream that never began
+                # may be replaced by another.
+                if is_last or has_begun:
+                    _tell(error, failed)
+                    raise
+                failed.append(_fell_through(route, error, context))
+            else:
+                return
+
+    async def _attempts(
+        self, input_data: Any, context: WorkflowContext
+    ) -> Sequence[tuple[str, bool]]:
+        """Return the routes to try in order, each with whether it is the last."""
         chosen = self._existing(await self._choose(input_data, context))
         context.note("route", route=chosen)
-        *earlier, last = self._attempts(chosen)
-        notes: list[str] = []
-        for route in earlier:
-            try:
-                return await self._take(route, input_data, context)
-            except Exception as error:
-                context.note("fell_through", route=route, error=repr(error))
-                notes.append(f"Route {route!r} failed before: {type(error).__name__}: {error}")
-        try:
-            return await self._take(last, input_data, context)
-        except Exception as error:
-            for note in notes:
-                error.add_note(note)
-            raise
+        others = dict.fromkeys([self.default, *self.routes]) if self.fall_through else {}
+        routes = [chosen, *(route for route in others if route not in (None, chosen))]
+        return [(str(route), route == routes[-1]) for route in routes]
 
     def _existing(self, route: Any) -> str:
         if isinstance(route, str) and route in self.routes:
@@ -122,21 +148,27 @@ class RouterPrimitive(WorkflowPrimitive[TIn, TOut]):
             routes=self.routes,
         )
 
-    def _attempts(self, chosen: str) -> Iterator[str]:
-        yield chosen
-        if self.fall_through:
-            others = dict.fromkeys([self.default, *self.routes])
-            yield from (route for route in others if route is not None and route != chosen)
-
-    async def _take(self, route: str, input_data: TIn, context: WorkflowContext) -> TOut:
+    @contextmanager
+    def _observed_by_strategy(self, route: str) -> Generator[None]:
         if self._strategy is None:
-            return cast("TOut", await self.routes[route].execute(input_data, context))
+            yield
+            return
         self._strategy.began(route)
         start, failure = clock.monotonic(), None
         try:
-            return cast("TOut", await self.routes[route].execute(input_data, context))
+            yield
         except BaseException as error:
             failure = error
             raise
         finally:
             self._strategy.ended(route, clock.monotonic() - start, failure)
+
+
+def _fell_through(route: str, error: Exception, context: WorkflowContext) -> str:
+    context.note("fell_through", route=route, error=repr(error))
+    return f"Route {route!r} failed before: {type(error).__name__}: {error}"
+
+
+def _tell(error: Exception, failed: Sequence[str]) -> None:
+    for note in failed:
+        error.add_note(note)

@@ -76,7 +76,7 @@ class FastestRoute:
         self._smoothing = smoothing
         self._penalty_s = penalty_s
 
-    def __call__(self, input_data: Any, context: WorkflowContext) -> str:
+    def __call__(self, input_data: Any, context: WorkflowContext) -> str:  # noqa: ARG002 - the protocol's signature
         """Return the fastest route so far."""
         return min(self.latency_s, key=self.latency_s.__getitem__)
 
@@ -110,7 +110,7 @@ class LeastLoadedRoute:
         _demand_routes("LeastLoadedRoute", self._routes)
         self.under_way: Counter[str] = Counter()
 
-    def __call__(self, input_data: Any, context: WorkflowContext) -> str:
+    def __call__(self, input_data: Any, context: WorkflowContext) -> str:  # noqa: ARG002 - the protocol's signature
         """Return the least loaded route."""
         return min(self._routes, key=self.under_way.__getitem__)
 
@@ -118,7 +118,7 @@ class LeastLoadedRoute:
         """Count the call."""
         self.under_way[route] += 1
 
-    def ended(self, route: str, duration_s: float, error: BaseException | None) -> None:
+    def ended(self, route: str, duration_s: float, error: BaseException | None) -> None:  # noqa: ARG002 - the protocol's signature
         """Count it off, however it ended."""
         self.under_way[route] -= 1
 

@@ -100,7 +100,7 @@ class Run(Generic[T]):
         current = current_context()
         run = None if current is None else current.run
         while run is not None and run is not self:
-            run = run._outer
+            run = run._outer  # noqa: SLF001 - our own class
         return run is self
 
     async def _on_another_loop(self) -> T:
@@ -253,4 +253,4 @@ class Run(Generic[T]):
     def _add(self, usage: Usage) -> None:
         self._usage = usage if self._usage is None else self._usage + usage
         if self._outer is not None:
-            self._outer._add(usage)
+            self._outer._add(usage)  # noqa: SLF001 - our own class

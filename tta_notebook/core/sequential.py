@@ -36,7 +36,7 @@ class SequentialPrimitive(WorkflowPrimitive[TIn, TOut]):
     kind: ClassVar[str] = "sequence"
 
     def __init__(self, primitives: Iterable[Any], *, name: str | None = None) -> None:
-        from tta_notebook.core.algebra import as_primitive
+        from tta_notebook.core.algebra import as_primitive  # noqa: PLC0415 - it makes sequences
 
         self.steps = tuple(as_primitive(thing) for thing in primitives)
         super().__init__(name=name, default_name=joined_names(self.steps, " >> "))

@@ -112,7 +112,7 @@ class Feed:
             self.sink(batch)
         except KeyboardInterrupt:
             raise  # a user's, during flush()
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the fence: someone's sink may raise anything
             self.is_broken = True
             self._on_break(self)
             self._stop()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, ClassVar, cast
 
 from tta_notebook.core.calling import Call, prefixed_name
 from tta_notebook.core.context import HERE, WorkflowContext
 from tta_notebook.core.errors import ConfigurationError, Names, RouteError
-from tta_notebook.core.primitive import TIn, TOut, WorkflowPrimitive
+from tta_notebook.core.primitive import Chunks, TIn, TOut, WorkflowPrimitive
 
 
 class SwitchPrimitive(WorkflowPrimitive[TIn, TOut]):
@@ -35,7 +36,7 @@ class SwitchPrimitive(WorkflowPrimitive[TIn, TOut]):
         *,
         name: str | None = None,
     ) -> None:
-        from tta_notebook.core.algebra import as_primitive
+        from tta_notebook.core.algebra import as_primitive  # noqa: PLC0415 - it knows all primitives
 
         super().__init__(name=name, default_name=prefixed_name("switch", selector))
         if not cases:
@@ -57,6 +58,16 @@ class SwitchPrimitive(WorkflowPrimitive[TIn, TOut]):
         Raises:
             RouteError: the selector gave a value without a case, and there is no default.
         """
+        case = await self._case(input_data, context)
+        return cast("TOut", await case.execute(input_data, context))
+
+    async def _stream(self, input_data: Any, context: WorkflowContext) -> Chunks:
+        case = await self._case(input_data, context)
+        async with aclosing(case.stream(input_data, context)) as pieces:
+            async for chunk in pieces:
+                yield chunk
+
+    async def _case(self, input_data: Any, context: WorkflowContext) -> WorkflowPrimitive[Any, Any]:
         value = await self._select(input_data, context)
         case = self.cases.get(value, self.default) if isinstance(value, Hashable) else self.default
         context.note("switch", value=value, is_default=case is self.default)
@@ -67,4 +78,4 @@ class SwitchPrimitive(WorkflowPrimitive[TIn, TOut]):
                 route=value,
                 routes=self.cases,
             )
-        return cast("TOut", await case.execute(input_data, context))
+        return case

@@ -74,7 +74,7 @@ class _Elsewhere:
             with asyncio.Runner() as runner:
                 self._loop = runner.get_loop()
                 self._output = runner.run(self._main())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the waiting thread
             self._error = error
         finally:
             self._ended.set()

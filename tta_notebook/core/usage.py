@@ -77,7 +77,7 @@ def usage_of(result: object) -> object | None:
         if isinstance(result, Mapping):
             return cast("Mapping[str, object]", result).get("usage")
         return getattr(result, "usage", None)
-    except Exception:
+    except Exception:  # noqa: BLE001 - a property of someone's result may raise anything; it reports nothing then
         return None
 
 

@@ -101,7 +101,7 @@ def _read_message(item: object, place: int) -> Message:
     elif isinstance(item, Mapping):
         fields = cast("Mapping[str, Any]", item)
         role, content = fields.get("role"), fields.get("content")
-    elif isinstance(item, tuple) and len(cast("tuple[object, ...]", item)) == 2:
+    elif isinstance(item, tuple) and len(cast("tuple[object, ...]", item)) == 2:  # noqa: PLR2004
         role, content = cast("tuple[object, object]", item)
     else:
         shown = _shown(cast("object", item))

@@ -67,10 +67,10 @@ def as_backend(model: object) -> Backend:
 
 def _by_name(model: str, settings: dict[str, Any]) -> ChosenModel:
     if model == "local":
-        from tta_notebook.llm.backends.local import LocalBackend
+        from tta_notebook.llm.backends.local import LocalBackend  # noqa: PLC0415 - only if asked
 
         return ChosenModel(model, model, LocalBackend(), settings)
-    from tta_notebook.llm.backends.providers import ProviderBackend
+    from tta_notebook.llm.backends.providers import ProviderBackend  # noqa: PLC0415 - only if asked
 
     rest = dict(settings)
     backend = ProviderBackend(

@@ -78,7 +78,7 @@ def prompted(request: ModelRequest) -> tuple[Message, ...]:
 
 def _adapter(output: Any) -> tuple[Any, dict[str, Any]]:
     try:
-        from pydantic import PydanticUserError, TypeAdapter
+        from pydantic import PydanticUserError, TypeAdapter  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ConfigurationError(
             f"LLMPrimitive: output={type_name(output)} needs a JSON schema, which pydantic makes, "

@@ -9,7 +9,7 @@ from tta_notebook.core.usage import Usage
 Source: TypeAlias = Literal["live", "local", "replay", "mock"]
 
 
-class LLMText(str):
+class LLMText(str):  # noqa: SLOT000 - str allows no slots beside it
     """A model's answer: a `str` in every respect, with the particulars of the call.
 
     What is derived from it (`.upper()`, a slice, a concatenation) is a plain `str`: it is no longer

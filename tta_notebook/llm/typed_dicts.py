@@ -25,7 +25,7 @@ def _rebuilt(annotation: Any) -> Any:
     if not arguments or not any(_is_changed(argument) for argument in arguments):
         return annotation
     inner = tuple(map(_rebuilt, arguments))
-    return Union[inner] if origin in (Union, UnionType) else origin[inner]
+    return Union[inner] if origin in (Union, UnionType) else origin[inner]  # noqa: UP007 - built from a tuple
 
 
 def _is_changed(annotation: Any) -> bool:
@@ -37,7 +37,7 @@ def _is_of_typing(annotation: Any) -> bool:
 
 
 def _twin(typed_dict: Any) -> Any:
-    from typing_extensions import TypedDict
+    from typing_extensions import TypedDict  # noqa: PLC0415 - comes with pydantic
 
     fields = {
         key: (Required if key in typed_dict.__required_keys__ else NotRequired)[_rebuilt(hint)]

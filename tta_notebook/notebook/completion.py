@@ -30,7 +30,7 @@ class Matcher:
 
     def __call__(self, context: CompletionContext) -> SimpleMatcherResult:
         """Return what may stand at the cursor; nothing outside of our lines and in expressions."""
-        from IPython.core.completer import SimpleCompletion
+        from IPython.core.completer import SimpleCompletion  # noqa: PLC0415 - loaded by now
 
         words = self.words(context.text_until_cursor)
         token = context.token

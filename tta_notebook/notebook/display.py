@@ -68,7 +68,7 @@ def error_text(error: BaseException | None, limit: int = 300) -> str:
         return ""
     try:
         said = _one_line(str(error))
-    except Exception as broken:
+    except Exception as broken:  # noqa: BLE001 - someone's __str__ may raise anything
         said = f"its message raised {type(broken).__name__}"
     text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"
@@ -100,7 +100,7 @@ def run_table(run: Run[Any]) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     return "\n".join(
         "  ".join(
-            text.ljust(width) if i < 3 else text.rjust(width)
+            text.ljust(width) if i < 3 else text.rjust(width)  # noqa: PLR2004 - three texts, then figures
             for i, (text, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines

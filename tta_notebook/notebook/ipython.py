@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
 import IPython.display as _display
-from IPython.core.error import UsageError as UsageError
+from IPython.core.error import UsageError as UsageError  # noqa: PLC0414 - given on
 from IPython.core.interactiveshell import InteractiveShell
 
 # An InteractiveShell.

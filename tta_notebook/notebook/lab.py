@@ -123,7 +123,7 @@ def _begin(folder: Path, log: Path, options: Sequence[str], variables: Mapping[s
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")  # as root (a container) Jupyter refuses otherwise
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter
             command,
             stdout=output,
             stderr=output,

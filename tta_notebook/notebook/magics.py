@@ -72,10 +72,12 @@ class TTAMagics(Magics):
                 raise
             message = "%%tta_workflow: the body awaits, and behind another magic nothing can await."
             raise UsageError(f"{message} Make it the first line of its cell.") from None
-        exec(code, namespace)
+        exec(code, namespace)  # noqa: S102 - a cell's code, as IPython runs it
         if not isinstance(last, ast.Expr):
             return None
-        return eval(self.shell.compile(ast.Expression(last.value), name, "eval"), namespace)
+        return eval(  # noqa: S307 - the same
+            self.shell.compile(ast.Expression(last.value), name, "eval"), namespace
+        )
 
     @raw_line
     @needs_local_scope
@@ -107,7 +109,7 @@ class TTAMagics(Magics):
         arguments = self._read(TRACE, line)
         if arguments is not None:
             run = self._find_run(arguments, local_ns)
-            print(_FORMATS[arguments.values.get("format", "tree")](run))
+            print(_FORMATS[arguments.values.get("format", "tree")](run))  # noqa: T201 - a magic prints
 
     @raw_line
     @needs_local_scope
@@ -176,4 +178,4 @@ class TTAMagics(Magics):
 
     def _evaluate(self, text: str, local_ns: dict[str, Any] | None) -> Any:
         namespace = self.shell.user_ns
-        return eval(text, namespace, local_ns or namespace)
+        return eval(text, namespace, local_ns or namespace)  # noqa: S307 - a cell's own expression

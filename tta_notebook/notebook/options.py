@@ -18,7 +18,7 @@ LIVE_MODES = ("auto", "widget", "html", "off")
 FORMATS = ("tree", "table", "json")
 
 
-class UsageMistake(ValueError):
+class UsageMistake(ValueError):  # noqa: N818 - what the user did; the extension turns it into UsageError
     """A magic was written in a way that means nothing; one line says how to write it."""
 
 

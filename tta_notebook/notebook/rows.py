@@ -105,7 +105,7 @@ def path_of(span: Span | None) -> list[Span]:
 def place_of(span: Span | None) -> str:
     """Return where a step stands in its workflow: `ask > check > parse`."""
     names = [step.name for step in path_of(span)]
-    if len(names) > 6:
+    if len(names) > 6:  # noqa: PLR2004 - what fits in a line; the ends say the most
         names = [*names[:2], "…", *names[-3:]]
     return " > ".join(names)
 
@@ -126,13 +126,13 @@ def duration(seconds: float) -> str:
     >>> duration(0.00004), duration(0.0021), duration(0.25), duration(2.345), duration(75)
     ('40 µs', '2.1 ms', '250 ms', '2.35 s', '1 m 15 s')
     """
-    if seconds < 0.0009995:
+    if seconds < 0.0009995:  # noqa: PLR2004 - units change where three digits no longer suffice
         return f"{seconds * 1e6:.0f} µs"
-    if seconds < 0.00995:
+    if seconds < 0.00995:  # noqa: PLR2004
         return f"{seconds * 1e3:.1f} ms"
-    if seconds < 0.9995:
+    if seconds < 0.9995:  # noqa: PLR2004
         return f"{seconds * 1e3:.0f} ms"
-    if seconds < 59.995:
+    if seconds < 59.995:  # noqa: PLR2004
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} m {rest} s"

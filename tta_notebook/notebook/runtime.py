@@ -67,7 +67,7 @@ class Runtime:
 
     def help(self, magic: str) -> None:
         """Print a magic's help."""
-        print(MAGICS[magic].help())
+        print(MAGICS[magic].help())  # noqa: T201 - a magic prints
 
     # What they are made of
 
@@ -88,7 +88,7 @@ class Runtime:
                 with interrupt_cancels():
                     async with asyncio.timeout(timeout_s):
                         await run
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised in the cell
             if not quiet:
                 display(run)
             return run, _reason(error, run, timeout_s)

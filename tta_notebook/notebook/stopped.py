@@ -33,7 +33,7 @@ class RunInterrupted(RunCancelled):
     """The kernel was interrupted; the run was cancelled and has cleaned up."""
 
 
-class RunTimedOut(_Calm, TimeoutError):
+class RunTimedOut(_Calm, TimeoutError):  # noqa: N818 - a sibling of RunCancelled
     """The run took longer than its `--timeout`; it was cancelled and has cleaned up."""
 
 

@@ -27,7 +27,7 @@ class InstrumentedPrimitive(WorkflowPrimitive[TIn, TOut]):
         """Do what `_execute_impl` says."""
         return cast("TOut", await self._execute_impl(input_data, context))
 
-    async def _execute_impl(self, input_data: Any, context: WorkflowContext) -> Any:
+    async def _execute_impl(self, input_data: Any, context: WorkflowContext) -> Any:  # noqa: ARG002 - for overrides
         """Do the work; override this."""
         raise CompositionError(
             f"{type(self).__name__}._execute_impl(): the class does not say what it does, so it "

@@ -115,7 +115,7 @@ class Faults:
         """Return what happens to the call with this index (from 0)."""
         # Seeded with a text, whose hash is the same in every process, and drawn in a fixed order,
         # so that the latencies stay when a rate is changed.
-        chance = Random(f"{self.seed}:{index}")
+        chance = Random(f"{self.seed}:{index}")  # noqa: S311 - reproducible on purpose
         latency_s = chance.uniform(*self._latency_range())
         outcome = self._outcome(index, chance.random())
         if outcome == "ok":

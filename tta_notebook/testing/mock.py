@@ -49,7 +49,7 @@ class MockPrimitive(WorkflowPrimitive[Any, TOut]):
     >>> model.assert_called_once()
     Traceback (most recent call last):
     AssertionError: MockPrimitive 'model' was called 2 times and should have been called once: 'hi', 'hi again'
-    """
+    """  # noqa: E501 - a doctest's message does not wrap
 
     kind: ClassVar[str] = "mock"
 

@@ -16,7 +16,7 @@ def parked_threads() -> int:
     nothing happens in it before the loop goes on: a loop that waits for it waits for ever.
     """
     # The one public way to see where another thread is (the docs name deadlocks as its purpose).
-    frames = sys._current_frames().values()  # pyright: ignore[reportPrivateUsage]
+    frames = sys._current_frames().values()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     return sum(_is_parked(frame) for frame in frames)
 
 

@@ -90,7 +90,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     ) -> None:
         self._now = float(start)
         self._patience_s = patience_s
-        self._chance = None if seed is None else Random(seed)
+        self._chance = None if seed is None else Random(seed)  # noqa: S311 - reproducible on purpose
         self._numbers = count()
         self._task_numbers: WeakKeyDictionary[asyncio.Task[Any], int] = WeakKeyDictionary()
         self._working: set[Future[Any]] = set()
@@ -352,7 +352,7 @@ def _beside(run: Callable[[], T]) -> T:
     def work() -> None:
         try:
             outcome.set_result(context.run(run))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the caller's
             outcome.set_exception(error)
 
     context = copy_context()

@@ -107,5 +107,5 @@ def _first_parameter(function: Callable[..., Any]) -> str | None:
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
-    candidates = (inspect.unwrap(function), getattr(function, "__call__", None))
+    candidates = (inspect.unwrap(function), getattr(function, "__call__", None))  # noqa: B004 - its kind is asked
     return any(inspect.iscoroutinefunction(c) or inspect.isasyncgenfunction(c) for c in candidates)

@@ -167,7 +167,7 @@ def _open_client() -> Opened[httpx.AsyncClient]:
 
 def _httpx() -> Any:
     try:
-        import httpx
+        import httpx  # noqa: PLC0415 - an extra, imported on use
     except ImportError as error:
         raise LocalModelMissingError(
             "The local model cannot be asked: the package httpx is not installed. "
@@ -214,7 +214,7 @@ async def _check(endpoint: _Endpoint, answer: httpx.Response) -> None:
     )
 
 
-class _translated:
+class _translated:  # noqa: N801 - used as `with _translated(...)`, like contextlib's own
     """Turn what HTTP raises into errors of our tree."""
 
     def __init__(self, endpoint: _Endpoint) -> None:

@@ -1,5 +1,7 @@
 """The providers there are, and how a model of each is opened."""
 
+# ruff: noqa: PLC0415 - each SDK is an extra and takes half a second to import: on use, one by one
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping

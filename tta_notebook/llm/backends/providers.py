@@ -62,7 +62,7 @@ class ProviderBackend:
         """
         self._key()
         with provider_errors.translated(self.provider, self.name):
-            from tta_notebook.llm.backends.hosted import stream_model
+            from tta_notebook.llm.backends.hosted import stream_model  # noqa: PLC0415 - an extra
 
             model = await self._models.get()
             async with aclosing(stream_model(model, request)) as deltas:

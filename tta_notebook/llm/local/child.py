@@ -26,7 +26,7 @@ def main() -> None:
     replies = _own_stdout()
     try:
         server: Any = _serve(settings)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent is told and shows it
         replies.write(json.dumps({"error": f"{type(error).__name__}: {error}"}) + "\n")
         replies.flush()
         return

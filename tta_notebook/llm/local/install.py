@@ -147,7 +147,7 @@ class _Installation:
             if self._staging in source.parents:
                 shutil.rmtree(source.parent, ignore_errors=True)
             raise
-        os.replace(unpacked, self._target)
+        os.replace(unpacked, self._target)  # noqa: PTH105 - atomic, and says so
 
     def _check_room(self) -> None:
         # The client may hold the archive twice for a moment, in its temporary folder and in place.

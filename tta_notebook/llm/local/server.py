@@ -88,7 +88,7 @@ class LocalServer:
         self.line = PerLoop(lambda: Opened(asyncio.Semaphore(config.slots)))
         self.key = secrets.token_urlsafe(32)
         # A file, not a pipe: nobody reads it while the process runs, and a full pipe would stop it.
-        self._log: IO[bytes] = tempfile.TemporaryFile()
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process = _spawn(self._log)
         try:
             self.url = self._greet()
@@ -193,7 +193,7 @@ def _spawn(log: IO[bytes]) -> subprocess.Popen[bytes]:
     # By path and with -P, not -m: the child needs nothing of this package, and finds it nowhere
     # when the notebook has it from a changed sys.path. In a session of its own, so that an
     # interrupt of the notebook's process group does not end it.
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and file
         [sys.executable, "-P", str(_CHILD)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -294,7 +294,7 @@ def _started(path: Path, config: ServerConfig) -> Future[LocalServer]:
 def _start(future: Future[LocalServer], path: Path, config: ServerConfig) -> None:
     try:
         server = LocalServer(path, config)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - handed to whoever waits
         future.set_exception(error)
     else:
         future.set_result(server)
