@@ -1,9 +1,11 @@
 import inspect
 import traceback
+from pathlib import Path
 
 import pytest
 from IPython.core.completer import provisionalcompleter
 
+import tta_notebook
 from tta_notebook import Run, WorkflowPrimitive
 from tta_notebook.core.stream import stream
 
@@ -95,7 +97,8 @@ def test_behind_another_magic_a_body_that_awaits_is_a_usage_error(shell):
 def test_tracebacks_are_native_and_point_at_the_step(shell):
     cell = shell.run(FAILING)
     frames = traceback.extract_tb(cell.error.__traceback__)
-    shown = [frame for frame in frames if "tta_notebook" in frame.filename]
+    package = Path(tta_notebook.__file__).parent
+    shown = [frame for frame in frames if package in Path(frame.filename).parents]
     assert shown == []
     assert [frame.lineno for frame in frames[-2:]] == [8, 5]
     assert cell.error.__notes__ == ["failing step: bad > parse"]

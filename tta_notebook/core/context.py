@@ -32,7 +32,7 @@ _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]
 
 
 class SpanIds:
-    """Span identities: a counter under a random prefix, so that making one costs nothing.
+    """Identities of spans or of runs: a counter under a random prefix, so that one costs nothing.
 
     The prefix is drawn when the first identity is asked for, and again in a forked process.
     """

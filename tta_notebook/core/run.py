@@ -7,7 +7,7 @@ from collections.abc import Generator
 from typing import Any, Generic, TypeVar
 
 from tta_notebook.core import clock
-from tta_notebook.core.context import WorkflowContext, current_context, span_ids
+from tta_notebook.core.context import SpanIds, WorkflowContext, current_context
 from tta_notebook.core.errors import WorkflowError
 from tta_notebook.core.events import STOPPED, Span, Status
 from tta_notebook.core.stream import stream
@@ -16,6 +16,9 @@ from tta_notebook.core.usage import Usage, usage_of
 T = TypeVar("T")
 
 MAX_SPANS = 10_000
+
+# Counted apart from the spans, so that people meet run 1, run 2, run 3.
+_run_ids = SpanIds()
 
 # Tasks of started runs: a loop itself keeps only weak references to the tasks it runs.
 _under_way: set[asyncio.Task[Any]] = set()
@@ -67,7 +70,7 @@ class Run(Generic[T]):
     _loop: asyncio.AbstractEventLoop | None = None
 
     def __init__(self, workflow_name: str, outer: Run[Any] | None = None) -> None:
-        self._number = span_ids.next()
+        self._number = _run_ids.next()
         self.workflow_name = workflow_name
         self.spans: list[Span] = []
         self._outer = outer
