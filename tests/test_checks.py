@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import tta_notebook
+import tta_notebook.testing
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -61,3 +64,11 @@ def test_nothing_names_a_machine_or_a_registry():
         text = (ROOT / path).read_text(encoding="utf-8")
         assert not machine.search(text), path
         assert not registry.search(text), path
+
+
+def test_the_reference_lists_just_what_is_public():
+    page = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    main, _, testing = page.partition("## For tests")
+    row = re.compile(r"^\| `(\w+)` \| \S", re.MULTILINE)
+    assert sorted(row.findall(main)) == sorted(tta_notebook.__all__)
+    assert sorted(row.findall(testing)) == sorted(tta_notebook.testing.__all__)
