@@ -136,7 +136,9 @@ def test_a_run_that_outlives_its_sink_goes_on():
 
 
 def test_unsubscribing_what_is_not_subscribed_does_nothing():
+    before = stream.feeds
     unsubscribe(print)
+    assert stream.feeds == before
 
 
 @pytest.mark.parametrize("error", [OSError("down"), SystemExit(1), asyncio.CancelledError()])
@@ -363,7 +365,7 @@ def test_forked_processes_draw_identities_of_their_own():
     ids = run_script(
         """
         import os
-        from tta_notebook.core.context import span_ids
+        from tta_notebook.core.ids import span_ids
         span_ids.next()
         read, write = os.pipe()
         if pid := os.fork():

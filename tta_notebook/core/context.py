@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-import re
-from collections.abc import Callable, Generator, Mapping, MutableMapping
+from collections.abc import Generator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from tta_notebook.core import clock
 from tta_notebook.core.errors import ConfigurationError
 from tta_notebook.core.events import Note, Span
+from tta_notebook.core.ids import span_ids
+from tta_notebook.core.shared import Shared
 
 if TYPE_CHECKING:
     from tta_notebook.core.protocols import Guard, StepStore
@@ -27,57 +27,6 @@ here: ContextVar[WorkflowContext | Span | None] = ContextVar("tta_notebook.here"
 # A context is FRESH until it enters execution. From then on it is PLAIN (nobody watches, steps run
 # straight through) or WATCHED (steps are recorded or answered from a store).
 FRESH, PLAIN, WATCHED = range(3)
-
-_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
-
-
-class SpanIds:
-    """Identities of spans or of runs: a counter under a random prefix, so that one costs nothing.
-
-    The prefix is drawn when the first identity is asked for, and again in a forked process.
-    """
-
-    next: Callable[[], int]
-
-    def __init__(self) -> None:
-        self.next = self._first
-
-    def _first(self) -> int:
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._draw)
-        self._draw()
-        return self.next()
-
-    def _draw(self) -> None:
-        self.next = count(int.from_bytes(os.urandom(4)) << 32 | 1).__next__
-
-
-span_ids = SpanIds()
-
-
-class _Shared:
-    """What all contexts of one run share by reference.
-
-    The defaults stand on the class: most runs set next to nothing, and a run begins in a moment.
-    """
-
-    workflow_id: str | None = None
-    session_id: str | None = None
-    correlation_id: str | None = None
-    metadata: MutableMapping[str, Any] | None = None
-    state: MutableMapping[str, Any] | None = None
-    tags: MutableMapping[str, str] | None = None
-    baggage: MutableMapping[str, str] | None = None
-    guards: tuple[Guard, ...] = ()
-    step_store: StepStore | None = None
-    backends: Mapping[str, Any] | None = None
-    trace_id: str | None = None
-    remote_parent: str | None = None
-    checkpoints: list[tuple[str, float]] | None = None
-    is_begun: bool = False
-
-    def __init__(self) -> None:
-        self.start_ns = clock.source()
 
 
 class WorkflowContext:
@@ -114,7 +63,7 @@ class WorkflowContext:
         tags: MutableMapping[str, str] | None = None,
         baggage: MutableMapping[str, str] | None = None,
     ) -> None:
-        shared = self.shared = _Shared()
+        shared = self.shared = Shared()
         shared.workflow_id = workflow_id
         shared.session_id = session_id
         shared.correlation_id = correlation_id
@@ -372,17 +321,12 @@ class WorkflowContext:
 
     def inject(self, carrier: MutableMapping[str, str]) -> None:
         """Write W3C `traceparent` and `baggage` headers into `carrier`."""
-        span_id = self.span_id if self.span is None else self.span.span_id
-        carrier["traceparent"] = f"00-{self.trace_id_hex}-{span_id:016x}-01"
-        if self.baggage:
-            from urllib.parse import quote  # noqa: PLC0415 - only who propagates baggage pays
+        from tta_notebook.core import propagation  # noqa: PLC0415 - only who propagates pays
 
-            # A lone surrogate, which no header can carry, becomes a question mark.
-            quoted = (
-                (quote(key, "", errors="replace"), quote(value, "", errors="replace"))
-                for key, value in self.baggage.items()
-            )
-            carrier["baggage"] = ",".join(f"{key}={value}" for key, value in quoted)
+        span_id = self.span_id if self.span is None else self.span.span_id
+        carrier["traceparent"] = propagation.traceparent(self.trace_id_hex, span_id)
+        if self.baggage:
+            carrier["baggage"] = propagation.baggage_header(self.baggage)
 
     @classmethod
     def extract(cls, carrier: Mapping[str, str], **arguments: Any) -> WorkflowContext:
@@ -395,32 +339,15 @@ class WorkflowContext:
             carrier: headers.
             arguments: those of the constructor.
         """
+        from tta_notebook.core import propagation  # noqa: PLC0415 - only who propagates pays
+
         headers = {key.lower(): value for key, value in carrier.items()}
         context = cls(**arguments)
-        if parent := _remote_parent(headers.get("traceparent", "")):
+        if parent := propagation.remote_parent(headers.get("traceparent", "")):
             context.shared.trace_id, context.shared.remote_parent = parent
-        for pair in headers.get("baggage", "").split(","):
-            key, is_pair, value = pair.partition("=")
-            if is_pair and key.strip():
-                from urllib.parse import unquote  # noqa: PLC0415 - only who propagates baggage pays
-
-                properties_cut = value.split(";")[0].strip()
-                context.baggage.setdefault(unquote(key.strip()), unquote(properties_cut))
+        for key, value in propagation.baggage_pairs(headers.get("baggage", "")):
+            context.baggage.setdefault(key, value)
         return context
-
-
-def _remote_parent(traceparent: str) -> tuple[str, str] | None:
-    """Return the trace and span id of a `traceparent` header, None if it cannot be read.
-
-    Of versions after 00 the same fields are read, whatever follows them (W3C Trace Context,
-    2021-11-23, section 3.2.4, "Versioning of traceparent").
-    """
-    match = _TRACEPARENT.fullmatch(traceparent.strip())
-    if match is None:
-        return None
-    version, trace_id, span_id, rest = match.groups()
-    is_valid = version != "ff" and int(trace_id, 16) and int(span_id, 16)
-    return (trace_id, span_id) if is_valid and not (version == "00" and rest) else None
 
 
 _new = object.__new__
@@ -437,7 +364,7 @@ def entered(
 def plain_root() -> WorkflowContext:
     """Return the context of a run that nobody asked anything of and nobody watches."""
     context: WorkflowContext = _new(WorkflowContext)
-    context.shared = _Shared()
+    context.shared = Shared()
     context.deadline_ns = context._own_id = context.run = context.span = None  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - our own class
     context.mode = PLAIN
     return context

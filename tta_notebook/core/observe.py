@@ -22,9 +22,9 @@ from tta_notebook.core.context import (
     entered,
     here,
     plain_root,
-    span_ids,
 )
 from tta_notebook.core.events import Span, StreamChunk
+from tta_notebook.core.ids import span_ids
 from tta_notebook.core.run import Run
 from tta_notebook.core.stream import stream
 

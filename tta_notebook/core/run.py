@@ -7,9 +7,10 @@ from collections.abc import Generator
 from typing import Any, Generic, TypeVar
 
 from tta_notebook.core import clock
-from tta_notebook.core.context import SpanIds, WorkflowContext, current_context
+from tta_notebook.core.context import WorkflowContext, current_context
 from tta_notebook.core.errors import WorkflowError
 from tta_notebook.core.events import STOPPED, Span, Status
+from tta_notebook.core.ids import Ids
 from tta_notebook.core.stream import stream
 from tta_notebook.core.usage import Usage, usage_of
 
@@ -18,7 +19,7 @@ T = TypeVar("T")
 MAX_SPANS = 10_000
 
 # Counted apart from the spans, so that people meet run 1, run 2, run 3.
-_run_ids = SpanIds()
+_run_ids = Ids()
 
 # Tasks of started runs: a loop itself keeps only weak references to the tasks it runs.
 _under_way: set[asyncio.Task[Any]] = set()
