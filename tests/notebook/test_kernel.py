@@ -101,6 +101,7 @@ class FrontEnd:
         self.kernel = kernel
         self.answers = answers
         self.states = []
+        self.opened = set()
         self.closed = []
         self.shown = 0
         self.cancel_after = None
@@ -111,8 +112,10 @@ class FrontEnd:
         kind, content = message["msg_type"], message["content"]
         if kind == "comm_open" and content["target_name"] == "jupyter.widget":
             state = content["data"]["state"]
-            if state["_model_module"] == "anywidget" and self.answers:
-                self.kernel.send_comm(content["comm_id"], {"type": "hello"})
+            if state["_model_module"] == "anywidget":
+                self.opened.add(content["comm_id"])
+                if self.answers:
+                    self.kernel.send_comm(content["comm_id"], {"type": "hello"})
         elif kind == "display_data" and WIDGET in content["data"]:
             self.shown += 1
             self.kernel.send_comm(content["data"][WIDGET]["model_id"], {"type": "ready"})
@@ -121,7 +124,8 @@ class FrontEnd:
             if self.cancel_after == len(self.states):
                 self.cancelled_at = time.monotonic()
                 self.kernel.send_comm(content["comm_id"], {"type": "cancel"})
-        elif kind == "comm_close":
+        elif kind == "comm_close" and content["comm_id"] in self.opened:
+            # A view of a test before this one may say its farewell only now.
             self.closed.append(content["comm_id"])
 
     def text(self):
