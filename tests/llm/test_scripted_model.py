@@ -22,12 +22,12 @@ def test_a_call_beyond_the_script_says_so():
 
 
 async def _ask_twice(llm):
-    await llm("a")
-    await llm("b")
+    return [await llm("a"), await llm("b")]
 
 
 def test_a_single_text_answers_every_call():
-    asyncio.run(_ask_twice(LLMPrimitive(ScriptedModel("always"))))
+    llm = LLMPrimitive(ScriptedModel("always"))
+    assert asyncio.run(_ask_twice(llm)) == ["always", "always"]
 
 
 @pytest.mark.parametrize("error", [TimeoutError("slow"), TimeoutError])

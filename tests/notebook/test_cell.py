@@ -100,12 +100,13 @@ def test_binding_counts_characters_not_bytes():
     ],
 )
 def test_bodies_are_ordinary_python(body):
-    compile(
-        rewritten(f"%%tta_workflow ask --input 1\n{body}\n"),
-        "cell",
-        "exec",
-        flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
-    )
+    code = rewritten(f"%%tta_workflow ask --input 1\n{body}\n")
+    module = compile(code, "cell", "exec", flags=ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    assert [ast.unparse(statement) for statement in module.body[:-2]] == [
+        ast.unparse(statement) for statement in ast.parse(body).body[:-1]
+    ]
+    assert ast.unparse(module.body[-2]).startswith("ask = ")
+    assert ast.unparse(module.body[-1]) == "await __tta__.run(ask, 1, name='ask')"
 
 
 def test_windows_line_ends_stay():
@@ -242,8 +243,11 @@ def test_no_line_breaks_the_reader(text):
 
 @given(st.text(alphabet="ab \n\r\t%#'\"(){}=tta_run\\", max_size=60))
 def test_no_cell_breaks_the_transform(text):
-    try:
-        transform(text.splitlines(keepends=True))
-        transform(["%%tta_workflow w --input 1\n", *text.splitlines(keepends=True)])
-    except UsageMistake:
-        pass
+    for cell in (text, f"%%tta_workflow w --input 1\n{text}"):
+        lines = cell.splitlines(keepends=True)
+        try:
+            made = transform(lines)
+        except UsageMistake as mistake:
+            assert "tta_" in str(mistake)  # noqa: PT017 - most texts are mistakes
+        else:
+            assert len("".join(made).splitlines()) >= len("".join(lines).splitlines())

@@ -261,7 +261,9 @@ def test_a_task_that_was_told_to_stop_may_still_do_so():
         finally:
             task.cancel()
 
-    cancel_everywhere(program)
+    report = cancel_everywhere(program)
+    assert {run.outcome for run in report.runs} <= {"cancelled", "result"}
+    assert report.runs
 
 
 def test_an_exception_nobody_asks_for_is_found():
