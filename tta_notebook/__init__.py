@@ -12,8 +12,15 @@ if TYPE_CHECKING:
 
     from tta_notebook.core import (
         Answer,
+        ArgumentError,
         AuthenticationError,
+        BulkheadFullError,
+        CacheKeyError,
+        CacheMissError,
+        CacheRecursionError,
         CheapestRoute,
+        CircuitOpenError,
+        CompensationFailedError,
         CompositionError,
         ConditionalPrimitive,
         ConfigurationError,
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
         InstallError,
         LambdaPrimitive,
         LeastLoadedRoute,
+        LimitExceededError,
         LocalModelMissingError,
         MapPrimitive,
         ModelError,
@@ -47,6 +55,8 @@ if TYPE_CHECKING:
         Sink,
         Span,
         StepStore,
+        StepTimeoutError,
+        StorageError,
         Store,
         StreamChunk,
         SwitchPrimitive,
@@ -91,9 +101,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Answer",
+    "ArgumentError",
     "AuthenticationError",
     "Backend",
+    "BulkheadFullError",
+    "CacheKeyError",
+    "CacheMissError",
+    "CacheRecursionError",
     "CheapestRoute",
+    "CircuitOpenError",
+    "CompensationFailedError",
     "CompositionError",
     "ConditionalPrimitive",
     "ConfigurationError",
@@ -112,6 +129,7 @@ __all__ = [
     "LLMText",
     "LambdaPrimitive",
     "LeastLoadedRoute",
+    "LimitExceededError",
     "LocalBackend",
     "LocalModelMissingError",
     "MapPrimitive",
@@ -141,6 +159,8 @@ __all__ = [
     "Sink",
     "Span",
     "StepStore",
+    "StepTimeoutError",
+    "StorageError",
     "Store",
     "StreamChunk",
     "SwitchPrimitive",
@@ -162,7 +182,6 @@ __all__ = [
 
 # Names that are not in the core, by the room they live in.
 _ROOMS = {
-    "InstrumentedPrimitive": "observability",
     "Backend": "llm",
     "CountsTokens": "llm",
     "FunctionBackend": "llm",
@@ -176,6 +195,7 @@ _ROOMS = {
     "ProviderBackend": "llm",
     "Reply": "llm",
     "ScriptedModel": "llm",
+    "InstrumentedPrimitive": "observability",
     "MockPrimitive": "testing",
 }
 

@@ -234,3 +234,10 @@ def test_a_blocking_function_runs_in_a_thread_with_the_runs_context():
 def test_an_async_function_needs_no_thread():
     with pytest.raises(ConfigurationError, match="Leave thread out"):
         LambdaPrimitive(double, thread=True)
+
+
+def test_a_list_of_branches_that_contains_itself_is_refused():
+    branches = [str.upper]
+    branches.append(branches)
+    with pytest.raises(CompositionError, match="contains itself"):
+        as_primitive(branches)

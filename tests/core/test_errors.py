@@ -41,6 +41,17 @@ CLASSES = [
 ]
 
 
+DATA = {
+    "StepTimeoutError": {"kind": "own", "primitive": "slow", "timeout_s": 2.0},
+    "CircuitOpenError": {"primitive": "breaker", "key": "eu", "retry_after": 3.0},
+    "LimitExceededError": {"limit": "tier 1", "retry_after": 3.0},
+    "BulkheadFullError": {"limit": "tier 1", "retry_after": 3.0},
+    "CompensationFailedError": {"errors": [ValueError("undo")], "uncompensated": ["book"]},
+    "CacheKeyError": {"path": "input['a']"},
+    "StorageError": {"path": "runs.db"},
+}
+
+
 def example(cls):
     if issubclass(cls, ModelError):
         return cls(
@@ -54,7 +65,7 @@ def example(cls):
         )
     if issubclass(cls, RouteError):
         return cls("it failed", route="fat", routes=["fast", "smart"])
-    return cls("it failed")
+    return cls("it failed", **DATA.get(cls.__name__, {}))
 
 
 def drawn_tree():
@@ -106,7 +117,7 @@ def test_every_error_survives_pickling_and_copying(cls, duplicate):
     error.add_note("Attempt 1 of 3.")
     again = duplicate(error)
     assert type(again) is cls
-    assert (str(again), again.args) == (str(error), error.args)
+    assert (str(again), repr(again.args)) == (str(error), repr(error.args))
     assert vars(again) == vars(error)
     assert again.__notes__ == ["Attempt 1 of 3."]
 

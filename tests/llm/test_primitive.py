@@ -6,7 +6,7 @@ from typing import TypedDict
 import pytest
 
 from tta_notebook import WorkflowContext, capture
-from tta_notebook.core.errors import ConfigurationError, ModelOutputError, ModelTimeoutError
+from tta_notebook.core.errors import ConfigurationError, ModelOutputError, StepTimeoutError
 from tta_notebook.llm import LLMPrimitive, LLMText, Reply, ScriptedModel, Usage
 from tta_notebook.testing import cancel_everywhere, run_virtual
 
@@ -289,9 +289,11 @@ def test_the_contexts_deadline_ends_the_call():
         llm = LLMPrimitive(ScriptedModel([Reply(["a", "b", "c"], delay_s=4)]))
         await llm("x", WorkflowContext().within(10))
 
-    with pytest.raises(ModelTimeoutError, match="2 pieces") as caught:
+    with capture() as spans, pytest.raises(StepTimeoutError, match="deadline") as caught:
         run_virtual(main)
-    assert caught.value.retryable
+    assert caught.value.kind == "deadline"
+    assert spans[0].text == "ab"  # what had come was shown, and is booked
+    assert spans[0].usage.estimated
 
 
 def test_a_timeout_of_the_model_itself_stays_what_it_is():

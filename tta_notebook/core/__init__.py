@@ -7,10 +7,18 @@ from tta_notebook.core.chunks import collect
 from tta_notebook.core.conditional import ConditionalPrimitive
 from tta_notebook.core.context import WorkflowContext, current_context
 from tta_notebook.core.errors import (
+    ArgumentError,
     AuthenticationError,
+    BulkheadFullError,
+    CacheKeyError,
+    CacheMissError,
+    CacheRecursionError,
+    CircuitOpenError,
+    CompensationFailedError,
     CompositionError,
     ConfigurationError,
     InstallError,
+    LimitExceededError,
     LocalModelMissingError,
     ModelError,
     ModelOutputError,
@@ -19,6 +27,8 @@ from tta_notebook.core.errors import (
     ModelUnavailableError,
     RateLimitError,
     RouteError,
+    StepTimeoutError,
+    StorageError,
     WorkflowError,
 )
 from tta_notebook.core.events import Event, Note, Sink, Span, StreamChunk
@@ -48,8 +58,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "ArgumentError",
     "AuthenticationError",
+    "BulkheadFullError",
+    "CacheKeyError",
+    "CacheMissError",
+    "CacheRecursionError",
     "CheapestRoute",
+    "CircuitOpenError",
+    "CompensationFailedError",
     "CompositionError",
     "ConditionalPrimitive",
     "ConfigurationError",
@@ -63,6 +80,7 @@ __all__ = [
     "InstallError",
     "LambdaPrimitive",
     "LeastLoadedRoute",
+    "LimitExceededError",
     "LocalModelMissingError",
     "MapPrimitive",
     "ModelError",
@@ -83,6 +101,8 @@ __all__ = [
     "Sink",
     "Span",
     "StepStore",
+    "StepTimeoutError",
+    "StorageError",
     "Store",
     "StreamChunk",
     "SwitchPrimitive",

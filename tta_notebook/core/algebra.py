@@ -27,7 +27,13 @@ def as_primitive(thing: Any) -> WorkflowPrimitive[Any, Any]:
     if isinstance(thing, WorkflowPrimitive):
         return cast("WorkflowPrimitive[Any, Any]", thing)
     if isinstance(thing, (Mapping, list, tuple)):
-        return ParallelPrimitive(cast("list[Any]", thing))
+        try:
+            return ParallelPrimitive(cast("list[Any]", thing))
+        except RecursionError:
+            raise CompositionError(
+                f"{thing!r} cannot be part of a workflow: it contains itself, so its branches have "
+                "no end. Build a new list instead of adding a list to itself."
+            ) from None
     if callable(thing) and not _is_primitive_class(thing):
         return LambdaPrimitive(thing)
     raise CompositionError(_refusal(thing))

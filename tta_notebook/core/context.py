@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 from tta_notebook.core import clock
+from tta_notebook.core.deadline import Deadline
 from tta_notebook.core.errors import ConfigurationError
 from tta_notebook.core.events import Note, Span
 from tta_notebook.core.ids import span_ids
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 here: ContextVar[WorkflowContext | Span | None] = ContextVar("tta_notebook.here", default=None)
 
 # A context is FRESH until it enters execution. From then on it is PLAIN (nobody watches, steps run
-# straight through) or WATCHED (steps are recorded or answered from a store).
-FRESH, PLAIN, WATCHED = range(3)
+# straight through) or WATCHED (steps are recorded or answered from a store). NARROWED is one with a
+# deadline that nobody keeps yet: the first step that executes in it does.
+FRESH, PLAIN, WATCHED, NARROWED = range(4)
 
 
 class WorkflowContext:
@@ -50,7 +52,7 @@ class WorkflowContext:
     (0, 'u-1')
     """
 
-    __slots__ = ("_own_id", "deadline_ns", "mode", "run", "shared", "span")
+    __slots__ = ("_own_id", "deadline", "mode", "run", "shared", "span")
 
     def __init__(
         self,
@@ -73,7 +75,7 @@ class WorkflowContext:
         shared.baggage = baggage
         self.run: Run[Any] | None = None
         self.span: Span | None = None
-        self.deadline_ns: int | None = None
+        self.deadline: Deadline | None = None
         self._own_id: int | None = None
         self.mode = FRESH
         if user_id is not None:
@@ -107,7 +109,7 @@ class WorkflowContext:
         """Return a context elsewhere in the trace that shares everything else; for the engine."""
         child: WorkflowContext = _new(WorkflowContext)
         child.shared = self.shared
-        child.deadline_ns = self.deadline_ns
+        child.deadline = self.deadline
         child._own_id = None
         child.mode = mode
         child.run = run
@@ -231,27 +233,37 @@ class WorkflowContext:
 
     def remaining(self) -> float | None:
         """Return the seconds to the deadline, negative when it is gone; None without one."""
-        if self.deadline_ns is None:
+        if self.deadline is None:
             return None
-        return (self.deadline_ns - clock.source()) / 1e9
+        remaining_s = self.deadline.remaining_s()
+        return None if remaining_s == math.inf else remaining_s
 
     def within(self, timeout_s: float) -> WorkflowContext:
         """Return this context with a deadline at most `timeout_s` seconds away.
 
-        It can only come closer: an earlier deadline stays, and infinity sets none.
+        What executes in it is cancelled then and raises StepTimeoutError. An earlier deadline
+        stays, and infinity sets none.
         """
-        child = self.derive(self.run, self.span, self.mode)
         if timeout_s == math.inf:
-            return child
+            return self.derive(self.run, self.span, self.mode)
         if not math.isfinite(timeout_s):
             raise ConfigurationError(
                 f"{self!r}.within({timeout_s!r}): such a deadline cannot be compared with any "
                 "moment. Give a number of seconds."
             )
-        deadline_ns = clock.source() + int(timeout_s * 1e9)
-        if self.deadline_ns is None or deadline_ns < self.deadline_ns:
-            child.deadline_ns = deadline_ns
+        child = self.until(Deadline.after(timeout_s, self.deadline))
+        child.mode = FRESH if self.mode == FRESH else NARROWED
         return child
+
+    def until(self, deadline: Deadline | None) -> WorkflowContext:
+        """Return this context with another deadline, which the caller keeps; for primitives."""
+        child = self.derive(self.run, self.span, self.mode)
+        child.deadline = deadline
+        return child
+
+    def entered(self) -> WorkflowContext:
+        """Return this context as execution sees it, once its deadline is kept; for the engine."""
+        return self.derive(self.run, self.span, PLAIN if self.run is None else WATCHED)
 
     @contextmanager
     def active(self) -> Generator[WorkflowContext]:
@@ -285,6 +297,11 @@ class WorkflowContext:
         """
         if self.span is not None:
             self.span.run.book(self.span, usage)
+
+    def reused(self, result: object) -> None:
+        """Tell that a result was used before: what it reports as its usage is not counted again."""
+        if self.span is not None:
+            self.span.run.excuse(result)
 
     @property
     def span_id(self) -> int:
@@ -365,7 +382,7 @@ def plain_root() -> WorkflowContext:
     """Return the context of a run that nobody asked anything of and nobody watches."""
     context: WorkflowContext = _new(WorkflowContext)
     context.shared = Shared()
-    context.deadline_ns = context._own_id = context.run = context.span = None  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - our own class
+    context.deadline = context._own_id = context.run = context.span = None  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - our own class
     context.mode = PLAIN
     return context
 

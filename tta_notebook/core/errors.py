@@ -3,7 +3,17 @@
 WorkflowError
 ├── CompositionError (TypeError)          steps that cannot be composed
 ├── ConfigurationError (ValueError)       an argument of a constructor that means nothing
+├── ArgumentError (TypeError)             arguments that exclude each other
 ├── RouteError (LookupError)              a router or switch chose what does not exist
+├── StepTimeoutError (TimeoutError)       a step was stopped because its time was over
+├── CircuitOpenError                      a circuit breaker lets no call through
+├── LimitExceededError                    a limit lets no call through in time
+│   └── BulkheadFullError                 all places are taken, and the queue is full
+├── CompensationFailedError (ExceptionGroup)  a saga's undo failed: something is left done
+├── CacheKeyError (TypeError)             an input of which no cache key can be made
+├── CacheMissError (LookupError)          a cached answer was asked for, and there is none
+├── CacheRecursionError (RecursionError)  a cached step waits for its own answer
+├── StorageError (OSError)                a file of records cannot be read or written
 ├── InstallError (OSError)                `tta local install` could not finish
 └── ModelError                            a call to a model failed
     ├── ModelUnavailableError (ConnectionError)   not reached, or lost on the way
@@ -17,8 +27,10 @@ WorkflowError
 A message says what was attempted, what was found, why that cannot work and what to do next.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 
 class WorkflowError(Exception):
@@ -37,6 +49,10 @@ class ConfigurationError(WorkflowError, ValueError):
     """A primitive was built with an argument that means nothing."""
 
 
+class ArgumentError(WorkflowError, TypeError):
+    """Arguments were given together that say the same thing twice."""
+
+
 class RouteError(WorkflowError, LookupError):
     """A router or switch chose a route that does not exist.
 
@@ -49,6 +65,145 @@ class RouteError(WorkflowError, LookupError):
         super().__init__(message)
         self.route = route
         self.routes = tuple(routes)
+
+
+TimeoutKind: TypeAlias = Literal["own", "attempt", "deadline", "first_token", "between_tokens"]
+
+
+class StepTimeoutError(WorkflowError, TimeoutError):
+    """A step was stopped because its time was over.
+
+    Attributes:
+        kind: which time: "own" (a timeout's or a retry's whole time), "attempt" (one attempt's),
+            "deadline" (the context's), "first_token" or "between_tokens" (a stream's).
+        primitive: the name of the primitive whose time it was.
+        timeout_s: how many seconds it had; None for a deadline.
+    """
+
+    def __init__(
+        self, message: str, *, kind: TimeoutKind, primitive: str, timeout_s: float | None
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.primitive = primitive
+        self.timeout_s = timeout_s
+
+
+class CircuitOpenError(WorkflowError):
+    """A circuit breaker lets no call through; what it protects has not been asked.
+
+    Attributes:
+        primitive: the name of the breaker.
+        key: which of its circuits, where it has several.
+        retry_after: seconds until it tries again; None when it waits to be closed by hand.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        primitive: str,
+        key: object = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.primitive = primitive
+        self.key = key
+        self.retry_after = retry_after
+
+
+class LimitExceededError(WorkflowError):
+    """A limit of ours lets no call through in time; nothing has been asked.
+
+    Attributes:
+        limit: the name of the limit.
+        retryable: whether the same call may be let through later.
+        retry_after: seconds until it may be, where that is known.
+    """
+
+    def __init__(
+        self, message: str, *, limit: str, retryable: bool = True, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.retryable = retryable
+        self.retry_after = retry_after
+
+
+class BulkheadFullError(LimitExceededError):
+    """All places are taken, and so are those of the queue."""
+
+
+class CompensationFailedError(WorkflowError, ExceptionGroup[Exception]):
+    """A saga's undo failed, so that something is left done; its errors are `exceptions`.
+
+    The cause (`__cause__`) is what made the undo necessary.
+
+    Attributes:
+        uncompensated: the names of the steps that are still done.
+    """
+
+    uncompensated: tuple[str, ...] = ()
+
+    def __new__(
+        cls, message: str, errors: Sequence[Exception], uncompensated: Iterable[str] = ()
+    ) -> Self:
+        """Return the group of the undo's errors."""
+        self = super().__new__(cls, message, errors)
+        self.uncompensated = tuple(uncompensated)
+        return self
+
+    def __init__(
+        self,
+        message: str,
+        errors: Sequence[Exception],
+        uncompensated: Iterable[str] = (),  # noqa: ARG002 - kept by __new__
+    ) -> None:
+        super().__init__(message, errors)
+
+    def derive(self, excs: Sequence[Exception], /) -> CompensationFailedError:  # type: ignore[override]  # a group of the same kind
+        """Return a group of some of the errors; `split` and `except*` ask for it."""
+        return CompensationFailedError(self.message, excs, self.uncompensated)
+
+
+class CacheKeyError(WorkflowError, TypeError):
+    """An input holds what no cache key can be made of.
+
+    Attributes:
+        path: where in the input, as "input['messages'][0]".
+    """
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class CacheMissError(WorkflowError, LookupError):
+    """A cached answer was asked for, and there is none."""
+
+    retryable: ClassVar[bool] = False
+
+
+class CacheRecursionError(WorkflowError, RecursionError):
+    """A cached step waits, directly or through others, for its own answer."""
+
+    retryable: ClassVar[bool] = False
+
+
+class StorageError(WorkflowError, OSError):
+    """A file of records cannot be read or written.
+
+    Attributes:
+        path: the file.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class InstallError(WorkflowError, OSError):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, cast
 
 from tta_notebook.core import clock
 from tta_notebook.core.context import (
     FRESH,
+    NARROWED,
     PLAIN,
     WATCHED,
     WorkflowContext,
@@ -23,6 +24,8 @@ from tta_notebook.core.context import (
     here,
     plain_root,
 )
+from tta_notebook.core.deadline import bounded, bounded_stream
+from tta_notebook.core.errors import StepTimeoutError
 from tta_notebook.core.events import Span, StreamChunk
 from tta_notebook.core.ids import span_ids
 from tta_notebook.core.run import Run
@@ -56,6 +59,8 @@ def observed(cls: type[WorkflowPrimitive[Any, Any]], own: Execute) -> Execute:
             return run_root(self, own, input_data, context)
         if context.mode == PLAIN:
             return own(self, input_data, context)
+        if context.mode == NARROWED:
+            return _run_narrowed(self, own, input_data, context)
         return run_step(self, own, input_data, context)
 
     execute.is_observed = True  # type: ignore[attr-defined]  # read by is_observed() alone
@@ -84,6 +89,8 @@ async def run_root(
         name = None if context is None else context.workflow_id
         return await run_recorded(primitive, input_data, context, Run(name or primitive.name))
     plain = plain_root() if context is None else entered(context, None, None, PLAIN)
+    if plain.deadline is not None:
+        own = _kept(own)
     previous = here.get()
     here.set(plain)
     try:
@@ -116,6 +123,42 @@ async def run_step(
         return result
     finally:
         here.set(previous)
+
+
+async def _run_narrowed(
+    primitive: WorkflowPrimitive[Any, Any], own: Execute, input_data: Any, context: WorkflowContext
+) -> Any:
+    inside = context.entered()
+    if inside.run is not None:
+        return await run_step(primitive, _kept(own), input_data, inside)
+    with inside.active():
+        return await _kept(own)(primitive, input_data, inside)
+
+
+def _kept(own: Execute) -> Execute:
+    """Return `own` with the context's deadline kept: the work is cancelled when it comes."""
+
+    async def execute(
+        primitive: WorkflowPrimitive[Any, Any], input_data: Any, context: WorkflowContext
+    ) -> Any:
+        work = own(primitive, input_data, context)
+        remaining_s = context.remaining()
+        if remaining_s is None:
+            return await work
+        late = partial(context.note, "late_result")
+        return await bounded(work, remaining_s, partial(_too_late, primitive, context), late)
+
+    return execute
+
+
+def _too_late(primitive: WorkflowPrimitive[Any, Any], context: WorkflowContext) -> Exception:
+    return StepTimeoutError(
+        f"{primitive.name!r} was stopped {context.elapsed_ms() / 1e3:.3g} s after its run began, "
+        "when the context's deadline passed. Allow more time with context.within(…), or do less.",
+        kind="deadline",
+        primitive=primitive.name,
+        timeout_s=None,
+    )
 
 
 async def run_chain(steps: Sequence[Step], value: Any, context: WorkflowContext) -> Any:
@@ -180,8 +223,13 @@ async def run_recorded(
 ) -> Any:
     """Execute a primitive as the root of a run, and close the run's record with what came of it."""
     inside = open_run(run, context)
+    own = own_execute(type(primitive))
+    if inside.deadline is not None:
+        # Also when the deadline is that of the run around: a run of its own is in a task of its
+        # own, and whoever keeps the deadline outside stops only the task outside.
+        own = _kept(own)
     try:
-        result = await run_step(primitive, own_execute(type(primitive)), input_data, inside)
+        result = await run_step(primitive, own, input_data, inside)
     except BaseException as error:
         close_run(run, None, error)
         raise
@@ -220,6 +268,10 @@ async def stream_through(
     """Open a primitive's stream with `begin` and pass it on; its span lasts to its close."""
     if context is None:
         context = current_context()
+    if context is not None and context.deadline is not None and context.mode in (FRESH, NARROWED):
+        begin = partial(_kept_stream, primitive, begin)
+    if context is not None and context.mode == NARROWED:
+        context = context.entered()
     if context is None or context.mode == FRESH:
         passed = _stream_root(primitive, begin, input_data, context)
     elif context.mode == PLAIN:
@@ -229,6 +281,15 @@ async def stream_through(
     async with aclosing(passed) as chunks:
         async for chunk in chunks:
             yield chunk
+
+
+def _kept_stream(
+    primitive: WorkflowPrimitive[Any, Any], begin: OpenStream, context: WorkflowContext
+) -> Chunks:
+    assert context.deadline is not None
+    return bounded_stream(
+        begin(context), context.deadline.remaining_s, partial(_too_late, primitive, context)
+    )
 
 
 async def _stream_root(

@@ -159,7 +159,11 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
         Under a running loop the work happens on a loop of its own in another thread while this
         thread waits, which holds up the running loop: in a notebook cell prefer `await`.
         """
-        return run_blocking(lambda: self.execute(input_data, context))
+        around = context or current_context()
+        if around is not None and around.deadline is not None:
+            # A loop of its own needs a timer of its own: the one outside cannot reach into it.
+            around = around.within(around.deadline.remaining_s())
+        return run_blocking(lambda: self.execute(input_data, around))
 
     async def stream(self, input_data: TIn, context: WorkflowContext | None = None) -> Chunks:
         """Run and give the output piece by piece.

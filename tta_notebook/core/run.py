@@ -65,7 +65,7 @@ class Run(Generic[T]):
     marks: int = 0
     end_ns: int = 0
     _usage: Usage | None = None
-    _counted: tuple[object, ...] = ()
+    _counted: dict[int, object] | None = None
     _is_asked_to_stop: bool = False
     _task: asyncio.Task[T] | None = None
     _loop: asyncio.AbstractEventLoop | None = None
@@ -241,18 +241,31 @@ class Run(Generic[T]):
         self.marks += 1
         if self.status == "ok":
             self.failed_span = None  # a failure that the workflow recovered from
-        self._counted = ()
+        self._counted = None
 
     def book(self, span: Span, reported: object) -> None:
         """Count a usage that was reported, once."""
         # A result that is passed on, or wrapped by the steps around it, reports the same again.
-        if any(reported is counted for counted in self._counted):
+        if self._is_counted(reported):
             return
         usage = Usage.read(reported)
         if usage is not None:
-            self._counted = (*self._counted, reported)
             span.put("usage", usage)
             self._add(usage)
+
+    def excuse(self, result: object) -> None:
+        """Take what a result reports for counted: it was paid for by an earlier call."""
+        if type(result) not in _SILENT and (reported := usage_of(result)) is not None:
+            self._is_counted(reported)
+
+    def _is_counted(self, reported: object) -> bool:
+        if self._counted is None:
+            self._counted = {}
+        # By identity, and kept: a new object may get the identity of one that is gone.
+        if id(reported) in self._counted:
+            return True
+        self._counted[id(reported)] = reported
+        return False
 
     def _add(self, usage: Usage) -> None:
         self._usage = usage if self._usage is None else self._usage + usage

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -54,7 +53,6 @@ class Exchange:
         call that ends early reports no usage: it is booked by estimate.
 
         Raises:
-            ModelTimeoutError: the context's deadline passed.
             ModelError: the call failed.
         """
         holds = await self._reserve()
@@ -117,32 +115,11 @@ class Exchange:
     async def _deltas(self) -> AsyncGenerator[str, None]:
         start_s = clock.monotonic()
         async with aclosing(closable(self._backend.stream(self._request))) as deltas:
-            while (delta := await self._next(deltas)) is not None:
+            async for delta in deltas:
                 self._take(delta, start_s)
                 if delta.text:
                     self._context.chunk(delta.text)
                     yield delta.text
-
-    async def _next(self, deltas: AsyncGenerator[ModelDelta, None]) -> ModelDelta | None:
-        """Return the next delta, or None at the end, within what the deadline leaves."""
-        remaining_s = self._context.remaining()
-        if remaining_s is None:
-            return await anext(deltas, None)
-        # Around each step and not around the loop: a timeout must not be open across a yield.
-        limit = asyncio.timeout(remaining_s)
-        try:
-            async with limit:
-                return await anext(deltas, None)
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise ModelTimeoutError(
-                f"{self._requested!r} was asked and had sent {len(self._pieces)} pieces of its "
-                "answer when the context's deadline passed. Allow more time, ask for fewer tokens, "
-                "or take a faster model.",
-                model=self._request.model,
-                provider=self.provider,
-            ) from error
 
     def _take(self, delta: ModelDelta, start_s: float) -> None:
         self._has_begun = True
