@@ -133,13 +133,14 @@ async def bounded_stream(
     next piece is asked for: a timer must not be open across a yield.
     """
     async with aclosing(pieces):
-        while (piece := await bounded(_next(pieces), remaining_s(), too_late)) is not _END:
+        while (piece := await bounded(next_piece(pieces), remaining_s(), too_late)) is not END:
             yield piece
 
 
-_END: Any = object()
+END: Any = object()
 
 
-async def _next(pieces: AsyncGenerator[T, None]) -> T:
-    piece: T = await anext(pieces, _END)
+async def next_piece(pieces: AsyncGenerator[T, None]) -> T:
+    """Return the next piece of a stream, or END: `bounded` takes nothing but coroutines."""
+    piece: T = await anext(pieces, END)
     return piece

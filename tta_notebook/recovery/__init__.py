@@ -1,0 +1,1 @@
+"""Recovery: steps that go on when others fail."""
