@@ -136,12 +136,7 @@ class WorkflowContext:
     @property
     def correlation_id(self) -> str:
         """What ties the run to a request elsewhere."""
-        if self.shared.correlation_id is None:
-            # Made when first asked for: most runs are never asked, and a uuid costs two steps.
-            import uuid  # noqa: PLC0415 - for the same reason
-
-            self.shared.correlation_id = str(uuid.uuid4())
-        return self.shared.correlation_id
+        return self.shared.known_correlation_id()
 
     @property
     def metadata(self) -> MutableMapping[str, Any]:
@@ -212,6 +207,12 @@ class WorkflowContext:
         if backends is not None:
             self.shared.backends = backends
         return self
+
+    def guarded_by(self, *guards: Guard) -> WorkflowContext:
+        """Return this context with more guards, for one part of a run; they are asked first."""
+        child = self.derive(self.run, self.span, self.mode)
+        child.shared = self.shared.guarded_by((*guards, *self.guards))
+        return child
 
     # Time
 
@@ -291,10 +292,7 @@ class WorkflowContext:
             self.span.run.streamed(self.span, text)
 
     def used(self, usage: Usage) -> None:
-        """Book what the step used where its result cannot say so; free when nobody watches.
-
-        A result that reports the same object later is not counted again.
-        """
+        """Book what the step used, once, where its result cannot say so; free if nobody watches."""
         if self.span is not None:
             self.span.run.book(self.span, usage)
 
@@ -315,9 +313,7 @@ class WorkflowContext:
     @property
     def trace_id_hex(self) -> str:
         """The W3C trace id of the run."""
-        if self.shared.trace_id is None:
-            self.shared.trace_id = os.urandom(16).hex()
-        return self.shared.trace_id
+        return self.shared.known_trace_id()
 
     @property
     def remote_parent_hex(self) -> str | None:

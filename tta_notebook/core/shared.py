@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import os
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -34,3 +36,32 @@ class Shared:
 
     def __init__(self) -> None:
         self.start_ns = clock.source()
+
+    def known_trace_id(self) -> str:
+        """Return the W3C trace id, made when it is first asked for."""
+        if self.trace_id is None:
+            self.trace_id = os.urandom(16).hex()
+        return self.trace_id
+
+    def known_correlation_id(self) -> str:
+        """Return the correlation id, made when it is first asked for."""
+        if self.correlation_id is None:
+            # Most runs are never asked, and a uuid costs two steps.
+            import uuid  # noqa: PLC0415 - for the same reason
+
+            self.correlation_id = str(uuid.uuid4())
+        return self.correlation_id
+
+    def guarded_by(self, guards: tuple[Guard, ...]) -> Shared:
+        """Return the same with other guards; everything that can be written to stays one."""
+        # What is made when it is first asked for is made now: else each side would make its own.
+        for name in ("metadata", "state", "tags", "baggage"):
+            if getattr(self, name) is None:
+                setattr(self, name, {})
+        if self.checkpoints is None:
+            self.checkpoints = []
+        self.known_trace_id()
+        self.known_correlation_id()
+        same = copy.copy(self)
+        same.guards = guards
+        return same
