@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 from tta_notebook.llm.backends.base import Backend, CountsTokens, ModelDelta, ModelRequest
 from tta_notebook.llm.backends.function import FunctionBackend
 from tta_notebook.llm.backends.scripted import Reply, ScriptedModel
+from tta_notebook.llm.embeddings import EmbeddingPrimitive
 from tta_notebook.llm.messages import Message, PromptInput
 from tta_notebook.llm.primitive import LLMPrimitive
+from tta_notebook.llm.sentence_encoder import SentenceEncoder
 from tta_notebook.llm.text import LLMText
 from tta_notebook.llm.usage import Usage
 
@@ -21,6 +23,7 @@ _ON_USE = {"LocalBackend": "backends.local", "ProviderBackend": "backends.provid
 __all__ = [
     "Backend",
     "CountsTokens",
+    "EmbeddingPrimitive",
     "FunctionBackend",
     "LLMPrimitive",
     "LLMText",
@@ -32,6 +35,7 @@ __all__ = [
     "ProviderBackend",
     "Reply",
     "ScriptedModel",
+    "SentenceEncoder",
     "Usage",
 ]
 
