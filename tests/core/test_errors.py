@@ -49,6 +49,7 @@ DATA = {
     "CompensationFailedError": {"errors": [ValueError("undo")], "uncompensated": ["book"]},
     "CacheKeyError": {"path": "input['a']"},
     "StorageError": {"path": "runs.db"},
+    "EncodeError": {"path": "value['a']"},
 }
 
 

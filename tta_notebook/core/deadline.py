@@ -93,8 +93,10 @@ async def bounded(
     except Exception as error:
         if not limit.expired():
             raise
-        # The timer's own error says nothing; one of the clean-up does.
-        cause = None if isinstance(error.__cause__, asyncio.CancelledError) else error
+        # The timer's own error says nothing; one of the clean-up does, also one that the clean-up
+        # has tied to the cancellation (an undo that failed).
+        stopped = error.__cause__
+        cause = stopped.__cause__ if isinstance(stopped, asyncio.CancelledError) else error
         raise too_late() from cause
     if limit.expired():
         if on_late is not None:

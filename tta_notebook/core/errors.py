@@ -14,6 +14,8 @@ WorkflowError
 ├── CacheMissError (LookupError)          a cached answer was asked for, and there is none
 ├── CacheRecursionError (RecursionError)  a cached step waits for its own answer
 ├── StorageError (OSError)                a file of records cannot be read or written
+├── EncodeError (TypeError)               a value that cannot be kept as it is
+├── DecodeError (ValueError)              what was kept is damaged, or no longer what it was
 ├── InstallError (OSError)                `tta local install` could not finish
 └── ModelError                            a call to a model failed
     ├── ModelUnavailableError (ConnectionError)   not reached, or lost on the way
@@ -38,7 +40,9 @@ class WorkflowError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default calls the class with the message alone, which leaves out what else it takes.
-        return _rebuild, (type(self), self.args, self.__dict__)
+        # The attributes come as state, after the error itself: some of them, as the attempts of a
+        # retry, refer to it.
+        return _rebuild, (type(self), self.args), self.__dict__
 
 
 class CompositionError(WorkflowError, TypeError):
@@ -206,6 +210,22 @@ class StorageError(WorkflowError, OSError):
         self.path = path
 
 
+class EncodeError(WorkflowError, TypeError):
+    """A value holds what cannot be written down so that it comes back as it was.
+
+    Attributes:
+        path: where in the value, as "value['messages'][0]".
+    """
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class DecodeError(WorkflowError, ValueError):
+    """What was written down is damaged, or its classes are no longer what they were."""
+
+
 class InstallError(WorkflowError, OSError):
     """The embedded model could not be installed; nothing half-done is left behind."""
 
@@ -284,12 +304,9 @@ class LocalModelMissingError(ModelError, FileNotFoundError):
     """The embedded model is not installed."""
 
 
-def _rebuild(
-    cls: type[WorkflowError], args: tuple[Any, ...], data: dict[str, Any]
-) -> WorkflowError:
+def _rebuild(cls: type[WorkflowError], args: tuple[Any, ...]) -> WorkflowError:
     error = cls.__new__(cls, *args)
     error.args = args
-    error.__dict__.update(data)
     return error
 
 

@@ -64,6 +64,15 @@ class LLMText(str):  # noqa: SLOT000 - str allows no slots beside it
         # str's own way would lose the attributes, or look for them in __new__'s arguments.
         return LLMText, (str(self),), self.__dict__
 
+    def __tta_encode__(self) -> dict[str, Any]:
+        """Return what it is made of, for `tta_notebook.storage.codec`."""
+        return {"text": str(self), **self.__dict__}
+
+    @classmethod
+    def __tta_decode__(cls, data: dict[str, Any]) -> Self:
+        """Return the text again."""
+        return cls(**data)
+
     def __copy__(self) -> LLMText:
         return self
 

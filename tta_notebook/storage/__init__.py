@@ -1,0 +1,1 @@
+"""Storage: records that outlive the process, in SQLite files."""
