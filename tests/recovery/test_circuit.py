@@ -158,9 +158,16 @@ class CircuitMachine(RuleBasedStateMachine):
             return
         assert self.circuit.state.value == self.naive.state
         assert len(self.circuit._probes) <= self.circuit.config.half_open_permits
-        if self.circuit.is_quiet:
-            assert self.circuit.state is CircuitState.CLOSED
-            assert self.naive.in_a_row == 0
+        if self.circuit.state is CircuitState.CLOSED:
+            assert self.circuit.failure_count == self.naive.in_a_row
+        if self.circuit.state is CircuitState.HALF_OPEN:
+            assert self.circuit.success_count == self.naive.successes
+        # Only then may successes go untold.
+        config = self.circuit.config
+        has_rates = (config.failure_rate, config.slow_call_rate) != (None, None)
+        assert self.circuit.is_quiet == (
+            self.circuit.state is CircuitState.CLOSED and not has_rates and self.naive.in_a_row == 0
+        )
 
 
 CircuitMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

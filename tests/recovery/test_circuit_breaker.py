@@ -422,6 +422,55 @@ def test_an_isolated_circuit_stays_so_until_it_is_closed():
     assert result == 0
 
 
+def test_what_is_done_by_hand_is_said():
+    step = breaker()
+    step.open()
+    assert (step.state, step.circuit().because) == (CircuitState.OPEN, "it was opened by hand")
+    step.isolate()
+    assert (step.state, step.circuit().because) == (
+        CircuitState.ISOLATED,
+        "it was isolated by hand",
+    )
+    step.reset()
+    assert (step.state, step.circuit().because) == (CircuitState.CLOSED, "it was closed by hand")
+
+
+def test_a_failed_try_says_so():
+    async def main():
+        step = breaker(recovery_timeout=10)
+        step.open()
+        await asyncio.sleep(10)
+        await failing(step)
+        return step.circuit().because
+
+    assert run_virtual(main) == "a call that tried it out failed"
+
+
+def test_exactly_the_rate_opens_it():
+    async def main():
+        step = breaker(failure_rate=0.5, minimum_calls=4)
+        await failing(step, times=2)
+        await step(0)
+        assert step.state is CircuitState.CLOSED
+        await step(0)
+        return step.circuit().because
+
+    assert run_virtual(main) == "2 of 4 calls failed"
+
+
+def test_a_pickled_circuit_takes_no_permit_along():
+    async def main():
+        step = breaker(recovery_timeout=0, half_open_permits=1)
+        step.open()
+        circuit = step.circuit()
+        assert circuit.admit() is not None
+        assert circuit.admit() is None
+        again = pickle.loads(pickle.dumps(circuit))  # noqa: S301 - our own
+        return again.admit() is not None  # who held it is in the other process
+
+    assert run_virtual(main)
+
+
 def test_breakers_can_share_a_circuit():
     async def main():
         provider = Circuit(CircuitBreakerConfig(failure_threshold=2))

@@ -15,7 +15,8 @@ class WrapperPrimitive(WorkflowPrimitive[TIn, TOut]):
 
     Args:
         primitive: what is wrapped; whatever `>>` takes.
-        prefix: the first word of the default name, "retry" of "retry ask".
+        prefix: the first word of the default name, "retry" of "retry ask"; other wrappers between
+            the two are left out of it.
         name: how it is called in traces and pictures.
     """
 
@@ -23,7 +24,7 @@ class WrapperPrimitive(WorkflowPrimitive[TIn, TOut]):
         from tta_notebook.core.algebra import as_primitive  # noqa: PLC0415 - it knows all primitives
 
         self.primitive: WorkflowPrimitive[TIn, TOut] = as_primitive(primitive)
-        super().__init__(name=name, default_name=f"{prefix} {self.primitive.name}")
+        super().__init__(name=name, default_name=f"{prefix} {subject(self.primitive)}")
 
     def parts(self) -> Sequence[tuple[str, WorkflowPrimitive[Any, Any]]]:
         """Return what is wrapped."""
@@ -43,3 +44,10 @@ class WrapperPrimitive(WorkflowPrimitive[TIn, TOut]):
     def output_type(self) -> Any:
         """What the wrapped step gives."""
         return self.primitive.output_type
+
+
+def subject(primitive: WorkflowPrimitive[Any, Any]) -> str:
+    """Return the name of what unnamed wrappers are around: "ask" of "retry timeout ask"."""
+    while isinstance(primitive, WrapperPrimitive) and not primitive.is_named:
+        primitive = primitive.primitive
+    return primitive.name

@@ -62,23 +62,33 @@ class Circuit:
     True
     """
 
+    state: CircuitState
+    """What it does with calls."""
+
+    because: str
+    """Why it does that."""
+
+    failure_count: int
+    """Failures in a row, or those that opened it."""
+
+    success_count: int
+    """Successes in a row, half-open."""
+
+    is_quiet: bool
+    """Whether a success would change nothing: then nobody needs to tell of it."""
+
+    permit: Permit
+    """What a closed circuit gives to every call."""
+
     def __init__(
         self,
         config: CircuitBreakerConfig | None = None,
         on_change: Callable[[Circuit], object] | None = None,
     ) -> None:
         self.config = CircuitBreakerConfig() if config is None else config
-        self.state = CircuitState.CLOSED
-        self.because = ""
-        self.failure_count = 0
-        self.success_count = 0
-        self.permit = Permit(0)
-        self.is_quiet = False
-        self._window: Window | None = None
-        self._opens_until_ns: float = math.inf
-        self._probes: set[Permit] = set()
         self._on_change: Callable[[Circuit], object] | None = None
         self._lock = threading.Lock()
+        self.permit = Permit(0)
         self._begin(CircuitState.CLOSED, "")
         self._on_change = on_change
 
@@ -159,7 +169,6 @@ class Circuit:
 
     def _count(self, *, has_failed: bool, is_slow: bool) -> None:
         self.failure_count = self.failure_count + 1 if has_failed else 0
-        self.success_count = 0 if has_failed else self.success_count + 1
         if self._window is not None:
             self._window.add(has_failed=has_failed, is_slow=is_slow)
         if because := self._reason_to_open():
@@ -201,15 +210,14 @@ class Circuit:
         if state is not CircuitState.OPEN:
             self.failure_count = 0  # an open circuit shows what opened it
         self.success_count = 0
-        self._probes = set()
-        self._window = self._new_window() if state is CircuitState.CLOSED else None
-        self._opens_until_ns = clock.source() + self.config.recovery_timeout * 1e9
+        self._probes: set[Permit] = set()
+        self._window: Window | None = self._new_window() if state is CircuitState.CLOSED else None
+        self._opens_until_ns: float = clock.source() + self.config.recovery_timeout * 1e9
         self._settle()
         if self._on_change is not None:
             self._on_change(self)
 
     def _settle(self) -> None:
-        """Say whether a success would change nothing: then nobody needs to tell of it."""
         self.is_quiet = (
             self.state is CircuitState.CLOSED and self._window is None and not self.failure_count
         )

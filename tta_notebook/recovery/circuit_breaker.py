@@ -129,7 +129,7 @@ class CircuitBreakerPrimitive(WrapperPrimitive[TIn, TOut]):
 
     @property
     def success_count(self) -> int:
-        """Successes in a row."""
+        """Successes in a row, half-open."""
         return self._circuit.success_count
 
     def reset(self, key: Hashable = None) -> None:
