@@ -303,3 +303,36 @@ def test_a_timeout_of_the_model_itself_stays_what_it_is():
 
     with pytest.raises(TimeoutError, match="inner"):
         run_virtual(main)
+
+
+# Its version
+
+
+def test_its_version_is_made_of_what_its_answers_depend_on():
+    def version(*arguments, **settings):
+        return LLMPrimitive(*arguments, **settings).version
+
+    base = version("openai:gpt-5")
+    assert base == version("openai:gpt-5") is not None
+    assert version("openai:gpt-5", name="other", api_key="secret") == base
+    others = [
+        version("openai:gpt-4"),
+        version("openai:gpt-5", system="Be brief."),
+        version("openai:gpt-5", temperature=0.5),
+        version("openai:gpt-5", max_output_tokens=10),
+        version("openai:gpt-5", seed=1),
+        version("openai:gpt-5", stop="x"),
+        version("openai:gpt-5", output=Point),
+        version("openai:gpt-5", output=Person),
+        version("openai:gpt-5", base_url="http://127.0.0.1:1"),
+        version("openai:gpt-5", top_p=0.5),
+        version(lambda prompt: prompt),
+        version(lambda prompt: prompt + "!"),
+    ]
+    assert len({base, *others}) == len(others) + 1
+    assert version(lambda prompt: prompt) == others[-2]
+
+
+def test_it_has_no_version_when_its_backend_has_none():
+    replies = (reply for reply in ["a"])
+    assert LLMPrimitive(lambda prompt: next(replies)).version is None

@@ -108,6 +108,10 @@ class Store(Protocol):
         """Forget the value; a key that is not there is no error."""
         ...
 
+    def clear(self) -> Awaitable[None]:
+        """Forget all values."""
+        ...
+
 
 class Embedder(Protocol):
     """Turns texts into vectors."""

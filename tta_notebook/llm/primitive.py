@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, ClassVar, TypeVar, cast, overload
 
+from tta_notebook.core import canonical
 from tta_notebook.core.context import HERE, WorkflowContext
-from tta_notebook.core.errors import ConfigurationError
+from tta_notebook.core.errors import CacheKeyError, ConfigurationError
 from tta_notebook.core.events import StreamChunk
 from tta_notebook.core.primitive import WorkflowPrimitive
+from tta_notebook.core.version import version_of
 from tta_notebook.llm.backends.base import Backend, ModelRequest
 from tta_notebook.llm.exchange import Exchange
 from tta_notebook.llm.messages import PromptInput, conversation
@@ -131,6 +133,23 @@ class LLMPrimitive(WorkflowPrimitive[PromptInput, TOut]):
     def model(self) -> str:
         """The model as it was asked for."""
         return self._chosen.requested
+
+    @property
+    def version(self) -> str | None:
+        """A hash of what its answers depend on: model, parameters, schema, a function's code.
+
+        None where the backend is an object of which that cannot be known. Keys do not count.
+        """
+        return version_of(self)
+
+    def __tta_version__(self) -> object:
+        """Return what the version is made of, for `tta_notebook.core.version`."""
+        schema = None if self._schema is None else self._schema.json_schema
+        limits = (self._max_output_tokens, self._temperature, self._seed, self._stop)
+        asked: Any = (self.model, self._system, schema, limits, self._chosen.settings)
+        with suppress(CacheKeyError):  # a setting may be no plain value: that is up to the version
+            asked = canonical.digest(asked)  # it stays as it is: nothing in it has to be watched
+        return (asked, self._output_type, self._backend)
 
     @property
     def output_type(self) -> Any:

@@ -15,13 +15,13 @@ from tta_notebook.core.errors import (
     ModelRequestError,
     ModelUnavailableError,
 )
+from tta_notebook.core.per_loop import Opened, PerLoop
 from tta_notebook.llm.backends import chat_wire
 from tta_notebook.llm.backends.base import ModelDelta, ModelRequest
 from tta_notebook.llm.backends.http_errors import error_for_status, message_in
 from tta_notebook.llm.closable import closable
 from tta_notebook.llm.local.server import LocalServer, ServerConfig, server_for
 from tta_notebook.llm.local.weights import LocalModel, RunningServer, resolve, stated_model
-from tta_notebook.llm.per_loop import Opened, PerLoop
 from tta_notebook.llm.text import Source
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tta_notebook.llm.per_loop import Opened
+from tta_notebook.core.per_loop import Opened
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model

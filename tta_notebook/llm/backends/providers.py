@@ -12,10 +12,10 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, ClassVar
 
 from tta_notebook.core.errors import AuthenticationError, ConfigurationError, Names
+from tta_notebook.core.per_loop import Opened, PerLoop
 from tta_notebook.llm.backends import provider_errors
 from tta_notebook.llm.backends.base import ModelDelta, ModelRequest
 from tta_notebook.llm.backends.openers import NO_KEY, PROVIDERS, Access
-from tta_notebook.llm.per_loop import Opened, PerLoop
 from tta_notebook.llm.text import Source
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from tta_notebook.core.errors import LocalModelMissingError, ModelUnavailableError
-from tta_notebook.llm.per_loop import Opened, PerLoop
+from tta_notebook.core.per_loop import Opened, PerLoop
 
 _CHILD = Path(__file__).with_name("child.py")
 _HEALTH_TIMEOUT_S = 30.0

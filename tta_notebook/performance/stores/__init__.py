@@ -1,0 +1,1 @@
+"""Places where a cache keeps its entries."""
