@@ -172,6 +172,9 @@ def _fact(key: str, value: object) -> str:
         return f"{key.replace('_', ' ')}: {'yes' if value else 'no'}"
     if isinstance(value, (int, float)) and key.endswith("_s"):
         return f"{key[:-2].replace('_', ' ')} {duration(value)}"
+    if isinstance(value, (int, float)):  # a bare number says nothing; a text mostly does
+        shown = f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
+        return f"{key.replace('_', ' ')} {shown}"
     return str(value)
 
 
