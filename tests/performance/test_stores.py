@@ -233,6 +233,36 @@ def test_a_thousand_callers_at_once(make_store):
     assert stats["errors"] == 0
 
 
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_who_looked_before_an_answer_was_kept_and_came_after_it_makes_no_second_call(is_streamed):
+    class Slowing(Shelf):
+        """The first look is slow, so that it sees nothing, and is over after the second's call."""
+
+        async def get(self, key):
+            self.asked += 1
+            found, is_first = self.kept.get(key), self.asked == 1
+            await asyncio.sleep(5 if is_first else 0)
+            return found
+
+    async def ask(step):
+        if is_streamed:
+            return "".join([chunk.content async for chunk in step.stream("question")])
+        return await step("question")
+
+    async def main():
+        model = ScriptedModel([Reply(["an", "swer"])])
+        store = EncodedStore(Slowing(), timeout_seconds=9)
+        step = CachePrimitive(LLMPrimitive(model), store=store)
+        first = asyncio.create_task(ask(step))
+        await asyncio.sleep(1)
+        assert await ask(step) == "answer"
+        assert await first == "answer"
+        return step.get_stats()
+
+    stats = run_virtual(main)  # a second call would find the script at its end
+    assert (stats["hits"], stats["misses"]) == (1, 1)
+
+
 def test_one_store_serves_two_loops(make_store):
     ask, calls = counted("x")
     step = CachePrimitive(ask, store=make_store(), version="1")

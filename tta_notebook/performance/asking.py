@@ -20,7 +20,7 @@ from tta_notebook.performance.copies import copied
 from tta_notebook.performance.entry import Entry, now_s
 from tta_notebook.performance.flight import LOST, Flight, Flights
 from tta_notebook.performance.freshness import Freshness
-from tta_notebook.performance.hits import FOR_ERROR, Hits
+from tta_notebook.performance.hits import FOR_ERROR, FRESH, Hits
 from tta_notebook.performance.keeper import Keeper
 from tta_notebook.performance.statistics import Statistics
 from tta_notebook.performance.stream_flight import StreamFlight
@@ -42,6 +42,8 @@ class Question(NamedTuple):
         input_data: the step's input.
         context: of whoever asks.
         expired: the answer that is there but no longer fresh.
+        landed: how many calls were over before the answer was looked for in a store that takes
+            time; None where that took none.
     """
 
     key: str
@@ -49,6 +51,7 @@ class Question(NamedTuple):
     input_data: Any
     context: WorkflowContext
     expired: Entry | None = None
+    landed: int | None = None
 
 
 class Asking:
@@ -160,7 +163,20 @@ class Asking:
         context.reused(value)
         return value
 
+    async def _kept_meanwhile(self, flight: Flight[Any], question: Question) -> Entry | None:
+        """Look again, if a call was over while the answer was looked for: it may be that one's."""
+        if question.landed in (None, self.flights.landed):
+            return None
+        entry = await self._keeper.get(question.key, flight.leader)
+        if entry is None or entry.error is not None or now_s() >= entry.expires_at_s:
+            return None
+        self._counts.misses -= 1  # it was none
+        return entry
+
     async def _call(self, flight: Flight[Answer], question: Question) -> Answer:
+        kept = await self._kept_meanwhile(flight, question)
+        if kept is not None:
+            return Answer(self._hits.value(kept, now_s(), FRESH, flight.leader), kept)
         start_ns = clock.source()
         self._watch.begin()
         try:
@@ -280,6 +296,10 @@ class Asking:
             return piece
 
     async def _record(self, flight: StreamFlight, question: Question) -> None:
+        kept = await self._kept_meanwhile(flight, question)
+        if kept is not None:
+            await flight.record(_given(self._hits.chunks(kept, now_s(), FRESH, flight.leader)))
+            return
         start_ns = clock.source()
         self._watch.begin()
         try:

@@ -154,7 +154,9 @@ class CachePrimitive(WrapperPrimitive[TIn, TOut]):
             key = keys.simple(version, input_data, context)
         else:
             key = await keys.of(version, input_data, context)
+        landed: int | None = None
         if keeper.get_now is None:
+            landed = self._asking.flights.landed
             entry = await keeper.get(key, context)
             at_s = now_s()
         else:
@@ -175,12 +177,13 @@ class CachePrimitive(WrapperPrimitive[TIn, TOut]):
             mark = self._mark(entry, at_s, key, version, input_data, context)
             if mark is not None:
                 return cast("TOut", self._hits.value(entry, at_s, mark, context))
-        question = Question(key, version, input_data, context, entry)
+        question = Question(key, version, input_data, context, entry, landed)
         return cast("TOut", await self._asking.answer(question))
 
     async def _stream(self, input_data: Any, context: WorkflowContext) -> Chunks:
         version = self._version()
         key = await self._keys.of(version, input_data, context)
+        landed = self._asking.flights.landed
         entry = await self._keeper.get(key, context)
         if entry is not None:
             at_s = now_s()
@@ -189,7 +192,7 @@ class CachePrimitive(WrapperPrimitive[TIn, TOut]):
                 for chunk in self._hits.chunks(entry, at_s, mark, context):
                     yield chunk
                 return
-        question = Question(key, version, input_data, context, entry)
+        question = Question(key, version, input_data, context, entry, landed)
         async with aclosing(self._asking.stream(question)) as pieces:
             async for chunk in pieces:
                 yield chunk

@@ -268,10 +268,14 @@ class Flights:
 
     Args:
         name: of the primitive that answers, in errors.
+
+    Attributes:
+        landed: how many are over.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.landed = 0
         self._table: dict[tuple[int, str], Flight[Any]] = {}
 
     def __len__(self) -> int:
@@ -305,6 +309,7 @@ class Flights:
 
     def remove(self, flight: Flight[Any]) -> None:
         """Let nobody join the flight any more."""
+        self.landed += 1
         place = (id(flight.loop), flight.key)
         if self._table.get(place) is flight:
             del self._table[place]
