@@ -3,6 +3,8 @@
 import doctest
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,28 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_every_test_that_a_page_names_exists():
+    tests = "".join(
+        path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("*.py")
+    )
+    for page in [*PAGES, *DOCS.glob("*.md")]:
+        for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8")):
+            assert f"def {name}(" in tests, f"{page.name} names {name}"
+
+
+def test_the_comparison_is_what_its_script_prints():
+    printed = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "bench" / "compare_recovery.py")],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    page = (DOCS / "comparison.md").read_text(encoding="utf-8")
+    rows = [line for line in printed.splitlines() if line.startswith("| ") and "ours" not in line]
+    assert len(rows) > 5
+    for row in rows:
+        situation, ours, *_ = (cell.strip() for cell in row.strip("|").split("|"))
+        # The peers are there for benchmarks alone: what they do is checked where they are.
+        assert f"| {situation} | {ours} |" in page

@@ -74,7 +74,8 @@ class Usage:
 def usage_of(result: object) -> object | None:
     """Return what a step's result holds as its usage: `.usage` or `["usage"]`; None without one."""
     try:
-        if isinstance(result, Mapping):
+        # A model's answer is a text, and whether something is a mapping takes long to find out.
+        if not isinstance(result, str) and isinstance(result, Mapping):
             return cast("Mapping[str, object]", result).get("usage")
         return getattr(result, "usage", None)
     except Exception:  # noqa: BLE001 - a property of someone's result may raise anything; it reports nothing then

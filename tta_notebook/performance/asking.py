@@ -212,7 +212,8 @@ class Asking:
                 self._keeper.failed("copy", error, flight.leader)
                 return None
         entry.is_immutable = not self._copies or entry.value is value
-        entry.is_silent = entry.is_immutable and entry.usage is None
+        entry.is_plain = entry.is_immutable
+        entry.saved = 0 if entry.usage is None else entry.usage.total_tokens
         return entry
 
     async def _keep(self, flight: Flight[Any], version: str, entry: Entry | None) -> None:

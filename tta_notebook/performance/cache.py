@@ -168,11 +168,15 @@ class CachePrimitive(WrapperPrimitive[TIn, TOut]):
                 keeper.failed("get", error, context)
                 entry = None
         if entry is not None:
-            if entry.is_silent and at_s < entry.expires_at_s and not self._is_early_on:
+            if entry.is_plain and at_s < entry.expires_at_s and not self._is_early_on:
                 # What the two calls below come to for most texts, in half the time.
                 self._counts.hits += 1
+                saved = entry.saved
                 if context.span is not None:
-                    context.note("cache", hit=True, age_s=at_s - entry.stored_at_s, saved=0)
+                    context.note("cache", hit=True, age_s=at_s - entry.stored_at_s, saved=saved)
+                if entry.usage is not None:
+                    self._counts.tokens_saved += saved
+                    context.reused(entry.value)
                 return cast("TOut", entry.value)
             mark = self._mark(entry, at_s, key, version, input_data, context)
             if mark is not None:

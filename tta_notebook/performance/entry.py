@@ -36,7 +36,8 @@ class Entry:
         size: bytes, estimated by a store that counts them; 0 where none does.
         is_immutable: whether the answer can be handed out without a copy; no matter to a store of
             bytes.
-        is_silent: whether that is all there is to it: no error, no usage.
+        is_plain: whether that is all there is to handing it out: it is no error.
+        saved: the tokens that a hit saves.
     """
 
     value: Any
@@ -49,7 +50,8 @@ class Entry:
     error: Exception | None = None
     size: int = 0
     is_immutable: bool = False
-    is_silent: bool = False
+    is_plain: bool = False
+    saved: int = 0
 
     def age_s(self, at_s: float) -> float:
         """Return how old it is; another process's clock may be a little ahead."""

@@ -13,6 +13,7 @@ from tta_notebook.core.context import HERE, PLAIN, WorkflowContext
 from tta_notebook.core.errors import ConfigurationError
 from tta_notebook.core.events import StreamChunk
 from tta_notebook.core.primitive import Chunks, TIn, TOut, WorkflowPrimitive
+from tta_notebook.core.wrapper import subject
 from tta_notebook.recovery.cancelling import stands_for_cancellation
 from tta_notebook.recovery.condition import ErrorTest, result_test
 from tta_notebook.recovery.held import Held, gathered
@@ -75,7 +76,7 @@ class FallbackPrimitive(WorkflowPrimitive[TIn, TOut]):
         others = _as_list(checked.either(_OWNER, ("fallbacks", fallbacks), ("fallback", fallback)))
         self.primary: WorkflowPrimitive[TIn, TOut] = as_primitive(primary)
         self.fallbacks = tuple(as_primitive(other) for other in others)
-        super().__init__(name=name, default_name=f"fallback {self.primary.name}")
+        super().__init__(name=name, default_name=f"fallback {subject(self.primary)}")
         self.stream_policy = checked.choice(
             _OWNER, "stream_policy", stream_policy, ("raise", "restart")
         )
