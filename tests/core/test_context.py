@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import dataclasses
 import math
 import re
 import threading
@@ -414,3 +415,12 @@ def test_parallel_branches_have_contexts_of_their_own(count):
         contexts = run_virtual(lambda: ParallelPrimitive([here] * count)(0))
     assert len({context.span_id for context in contexts}) == count
     assert len({id(context.state) for context in contexts}) == 1
+
+
+def test_an_error_that_cannot_be_changed_passes_through_an_active_context():
+    @dataclasses.dataclass(frozen=True)
+    class FrozenError(Exception):
+        code: int
+
+    with pytest.raises(FrozenError), WorkflowContext().active():
+        raise FrozenError(3)

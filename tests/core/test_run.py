@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from tta_notebook import (
+    LambdaPrimitive,
     ParallelPrimitive,
     Run,
     Usage,
@@ -447,3 +448,9 @@ def test_recording_can_be_turned_on_and_off():
     as_primitive(nap).run_sync(0)
     assert last_run() is recorded
     assert isinstance(recorded, Run)
+
+
+def test_an_error_of_run_sync_is_not_shown_as_one_that_came_of_another():
+    with pytest.raises(ZeroDivisionError) as caught:
+        LambdaPrimitive(lambda x: 1 / x).run_sync(0)
+    assert caught.value.__context__ is None

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping, MutableMapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, cast
 
 from tta_notebook.core import clock
 from tta_notebook.core.deadline import Deadline
 from tta_notebook.core.errors import ConfigurationError
 from tta_notebook.core.events import Note, Span
+from tta_notebook.core.here import Active, here
 from tta_notebook.core.ids import span_ids
 from tta_notebook.core.shared import Shared
 
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
     from tta_notebook.core.protocols import Guard, StepStore
     from tta_notebook.core.run import Run
     from tta_notebook.core.usage import Usage
-
-# Where execution is: a context, or the span of a step whose context nobody has asked for yet.
-# Making one for every step would be an eighth of what a traced step costs.
-here: ContextVar[WorkflowContext | Span | None] = ContextVar("tta_notebook.here", default=None)
 
 # A context is FRESH until it enters execution. From then on it is PLAIN (nobody watches, steps run
 # straight through) or WATCHED (steps are recorded or answered from a store). NARROWED is one with a
@@ -265,16 +260,9 @@ class WorkflowContext:
         """Return this context as execution sees it, once its deadline is kept; for the engine."""
         return self.derive(self.run, self.span, PLAIN if self.run is None else WATCHED)
 
-    @contextmanager
-    def active(self) -> Generator[WorkflowContext]:
-        """Make this the current context inside the block: calls without a context nest under it."""
-        previous = here.get()
-        here.set(self)
-        try:
-            yield self
-        finally:
-            # By value, not by token: a stream may be closed from another context than it began in.
-            here.set(previous)
+    def active(self) -> Active:
+        """Make this the current context inside a `with` block: calls without one nest under it."""
+        return Active(self)
 
     # The trace
 

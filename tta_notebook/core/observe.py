@@ -21,12 +21,12 @@ from tta_notebook.core.context import (
     context_of,
     current_context,
     entered,
-    here,
     plain_root,
 )
 from tta_notebook.core.deadline import bounded, bounded_stream
 from tta_notebook.core.errors import StepTimeoutError
 from tta_notebook.core.events import Span, StreamChunk
+from tta_notebook.core.here import here
 from tta_notebook.core.ids import span_ids
 from tta_notebook.core.run import Run
 from tta_notebook.core.stream import stream

@@ -23,12 +23,19 @@ def run_blocking(begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
     loop it gets one in another thread, with this thread's context variables. An interrupt, and a
     cancellation of the task that waits, cancel it and wait for its clean-up.
     """
+    if _is_loop_running():
+        return cast("T", _Elsewhere(begin).result())
+    with asyncio.Runner() as runner:
+        return runner.run(begin())
+
+
+def _is_loop_running() -> bool:
+    # Apart, so that an error of the work is not shown as one that came while handling this one.
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        with asyncio.Runner() as runner:
-            return runner.run(begin())
-    return cast("T", _Elsewhere(begin).result())
+        return False
+    return True
 
 
 class _Elsewhere:

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from tta_notebook.core import checked, clock
 from tta_notebook.core.checked import UNSET, UnsetType
-from tta_notebook.core.context import HERE, PLAIN, WorkflowContext, here
+from tta_notebook.core.context import HERE, PLAIN, WorkflowContext
 from tta_notebook.core.deadline import END, Deadline, bounded, next_piece
 from tta_notebook.core.errors import ConfigurationError, StepTimeoutError
+from tta_notebook.core.here import here
 from tta_notebook.core.primitive import Chunks, TIn, TOut
 from tta_notebook.core.wrapper import WrapperPrimitive
 from tta_notebook.recovery.backoff import Backoff, Jitter, Schedule

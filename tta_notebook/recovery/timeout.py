@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any, ClassVar, TypeVar, cast
 
 from tta_notebook.core import checked, chunks, clock
-from tta_notebook.core.context import HERE, WorkflowContext, here
+from tta_notebook.core.context import HERE, WorkflowContext
 from tta_notebook.core.deadline import END, Deadline, bounded, next_piece
 from tta_notebook.core.errors import ConfigurationError, StepTimeoutError, TimeoutKind
 from tta_notebook.core.events import StreamChunk
+from tta_notebook.core.here import here
 from tta_notebook.core.primitive import Chunks, TIn, TOut, WorkflowPrimitive
 from tta_notebook.core.wrapper import WrapperPrimitive
 
