@@ -273,3 +273,36 @@ def test_places_are_never_lost_nor_made(count, calls, seed):
 def test_bad_configuration_is_refused_and_named(field, wrong):
     with pytest.raises(ConfigurationError, match=f"^BulkheadPrimitive: {field}="):
         BulkheadPrimitive(sleep, **{field: wrong})
+
+
+def test_a_refusal_says_all_there_is_to_say():
+    async def main():
+        step = BulkheadPrimitive(Busy(), 1, max_queue=0, name="narrow")
+        _, refused = await together(step, range(2))
+        return str(refused), refused.limit
+
+    assert run_virtual(main) == (
+        (
+            "BulkheadPrimitive 'narrow': 'Busy' was not called. All 1 places are taken, and the line "
+            "of 0 is full. Call again later, or allow more with max_concurrent=…, max_queue=… or "
+            "max_wait_seconds=…."
+        ),
+        "narrow",
+    )
+    assert BulkheadPrimitive(sleep).max_concurrent == 10
+
+
+def test_a_streams_wait_ends_at_the_deadline_of_its_context():
+    async def pieces(told):
+        yield told
+
+    async def main():
+        step = BulkheadPrimitive(pieces, 1)
+        holds = step.stream("first")
+        assert (await anext(holds)).content == "first"
+        with pytest.raises((BulkheadFullError, StepTimeoutError)):
+            await anext(step.stream("second", WorkflowContext().within(3)))
+        await holds.aclose()
+        return asyncio.get_running_loop().time(), step.waiting
+
+    assert run_virtual(main) == (3, 0)

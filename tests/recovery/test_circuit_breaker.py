@@ -1,6 +1,7 @@
 """CircuitBreakerPrimitive: what it lets through, what counts, and what does not."""
 
 import asyncio
+import contextlib
 import math
 import pickle
 import threading
@@ -11,6 +12,7 @@ from tta_notebook import (
     ArgumentError,
     CacheKeyError,
     CircuitOpenError,
+    CompositionError,
     ConfigurationError,
     LambdaPrimitive,
     LimitExceededError,
@@ -710,3 +712,121 @@ def test_the_options_can_be_given_as_a_config_alone():
         breaker(config=config, failure_threshold=2)
     with pytest.raises(ArgumentError, match=r"circuit=… and failure_rate=…, key=… were given"):
         breaker(circuit=Circuit(config), failure_rate=0.5, key=str)
+
+
+def test_a_refusal_says_all_there_is_to_say():
+    async def main():
+        step = breaker(failure_threshold=1, recovery_timeout=30, name="guard")
+        await failing(step)
+        told = [str(await refused(step))]
+        step.isolate()
+        told.append(str(await refused(step)))
+        step.reset()
+        step.open()
+        await asyncio.sleep(30)
+        probe = asyncio.create_task(step(5))
+        await asyncio.sleep(1)
+        told.append(str(await refused(step)))
+        await probe
+        return told
+
+    again = "Put a fallback around it, or close it with reset()."
+    assert run_virtual(main) == [
+        (
+            "CircuitBreakerPrimitive 'guard': 'act' was not called. The circuit is open, because 1 "
+            f"failures in a row, and stays so for 30 s more. {again}"
+        ),
+        (
+            "CircuitBreakerPrimitive 'guard': 'act' was not called. The circuit is isolated, because "
+            f"it was isolated by hand, and stays so until somebody closes it. {again}"
+        ),
+        (
+            "CircuitBreakerPrimitive 'guard': 'act' was not called. The circuit is half_open, because "
+            "the recovery timeout is over, and stays so until a call that tries it out has ended. "
+            f"{again}"
+        ),
+    ]
+
+
+def test_an_option_given_twice_is_named_with_the_breaker():
+    config = CircuitBreakerConfig(failure_threshold=1)
+    with pytest.raises(ArgumentError, match=r"^CircuitBreakerPrimitive: config=… and recovery"):
+        breaker(config=config, recovery_timeout=3)
+    with pytest.raises(ArgumentError, match=r"^CircuitBreakerPrimitive: circuit=… and config=…"):
+        breaker(circuit=Circuit(config), config=config)
+    with pytest.raises(CompositionError, match=r"^CircuitBreakerPrimitive\(key=…\)"):
+        breaker(key="region")
+
+
+def test_keys_are_opened_closed_and_isolated_one_by_one():
+    step = CircuitBreakerPrimitive(act, key=str)
+    step.isolate("eu")
+    step.open("us")
+    states = {key: step.circuit(key).state.value for key in ("eu", "us", "asia")}
+    assert states == {"eu": "isolated", "us": "open", "asia": "closed"}
+    assert step.circuit("asia") is step.circuit("asia")
+
+
+def test_slow_failures_and_slow_streams_count_as_slow():
+    async def late(told):
+        await asyncio.sleep(5)
+        yield "piece"
+        if told is DOWN:
+            raise DOWN
+
+    async def main():
+        options = {"slow_call_rate": 1.0, "slow_call_seconds": 5, "minimum_calls": 2}
+        streams = CircuitBreakerPrimitive(late, **options)
+        for told in (0, DOWN):
+            with contextlib.suppress(ConnectionError):
+                async for _ in streams.stream(told):
+                    pass
+        quick = CircuitBreakerPrimitive(late, **options | {"slow_call_seconds": 5.1})
+        for _ in range(2):
+            async for _ in quick.stream(0):
+                pass
+
+        async def fails_late(_):
+            await asyncio.sleep(5)
+            raise DOWN
+
+        failing_late = CircuitBreakerPrimitive(fails_late, **options)
+        await failing(failing_late, times=2)
+        return streams.circuit().because, quick.state, failing_late.circuit().because
+
+    slow = "2 of 2 calls were slow"
+    assert run_virtual(main) == (slow, CircuitState.CLOSED, slow)
+
+
+def test_a_stream_is_keyed_by_its_input():
+    async def main():
+        step = CircuitBreakerPrimitive(two_pieces, key=lambda told: f"key of {told}")
+        return [chunk.content async for chunk in step.stream("x")], step.keys()
+
+    assert run_virtual(main) == (["a", "b", ""], ["key of x"])
+
+
+def test_an_answer_that_is_an_unexpected_error_can_close_it_and_is_told():
+    async def main():
+        step = breaker(
+            expected_exception=OSError,
+            failure_threshold=1,
+            recovery_timeout=10,
+            success_threshold=1,
+        )
+        await failing(step)
+        await asyncio.sleep(10)
+        await failing(step, ValueError("an answer"))
+        return step.state
+
+    with capture() as spans:
+        assert run_virtual(main) is CircuitState.CLOSED
+    states = [note.data["state"] for span in spans for note in span.noted("circuit")]
+    assert states == ["open", "half_open", "closed"]
+
+
+def test_the_least_recently_used_key_is_forgotten_first():
+    step = CircuitBreakerPrimitive(act, key=str, max_keys=2)
+    for key in ("a", "b", "a", "c"):
+        step.circuit(key)
+    assert sorted(step.keys()) == ["a", "c"]

@@ -426,3 +426,87 @@ def test_a_limit_of_nothing_is_refused():
 def test_a_copy_in_another_process_would_be_another_limit():
     with pytest.raises(TypeError, match="a limit of its own"):
         pickle.dumps(RateLimit(requests_per_minute=1))
+
+
+def test_refusals_say_all_there_is_to_say():
+    async def main():
+        limit = RateLimit(tokens_per_minute=600, burst=0.5, max_wait_seconds=2, name="tier 1")
+        _, late, large = await times(limit, [300, 100, 301])
+        return str(late), late.limit, late.retry_after, str(large), large.limit
+
+    assert run_virtual(main) == (
+        (
+            "RateLimit 'tier 1': a call would wait 10 s for its turn, and has 2 s. Call again later, "
+            "allow more time, or raise the limit."
+        ),
+        "tier 1",
+        pytest.approx(10),
+        (
+            "RateLimit 'tier 1': a call needs 301 tokens, and no more than 300 can be had at once, so "
+            "it would wait for ever. Make the call smaller (max_output_tokens counts in full), or "
+            "raise tokens_per_minute or burst."
+        ),
+        "tier 1",
+    )
+
+
+def test_an_input_that_cannot_be_counted_counts_for_nothing():
+    async def main():
+        limit = RateLimit(tokens_per_minute=600)
+        await limit.reserve(PlannedCall("m", None, 400, NOBODY))
+        return limit.free("tokens")
+
+    assert run_virtual(main) == 200
+
+
+def test_a_guards_wait_ends_at_the_deadline_of_the_call():
+    async def main():
+        limit = RateLimit(tokens_per_minute=600)
+        await limit.acquire(600, NOBODY)
+        with pytest.raises(LimitExceededError, match="has 3 s"):
+            await limit.reserve(PlannedCall("m", 100, 400, WorkflowContext().within(3)))
+        return now()
+
+    assert run_virtual(main) == 0
+
+
+def test_who_has_just_the_time_waits():
+    async def main():
+        limit = RateLimit(requests_per_minute=60, burst=1 / 60, max_wait_seconds=1)
+        return await times(limit, [0, 0])
+
+    assert run_virtual(main) == [0, 1]
+
+
+def test_a_little_left_with_a_reset_is_a_little_left():
+    async def main():
+        limit = RateLimit(tokens_per_minute=6000)
+        limit.observe({"x-ratelimit-remaining-tokens": "50", "x-ratelimit-reset-tokens": "12s"})
+        return await times(limit, [50, 100])
+
+    assert run_virtual(main) == [0, 1]
+
+
+def test_moments_to_wait_for_are_short_ones():
+    async def main():
+        limit = RateLimit(requests_per_minute=60)
+        limit.observe({}, retry_after_s=0.25)
+        limit.observe({}, retry_after_s=0.125)
+        limit.observe({}, retry_after_s=math.inf)
+        return await times(limit, [0])
+
+    assert run_virtual(main) == [0.25]
+
+
+def test_the_line_counts_what_it_waits_for():
+    async def main():
+        limit = RateLimit(tokens_per_minute=60)
+        await limit.acquire(60, NOBODY)
+        first = asyncio.create_task(limit.acquire(20, NOBODY))
+        await asyncio.sleep(0)
+        with pytest.raises(LimitExceededError) as caught:
+            await limit.acquire(10, WorkflowContext().within(25))
+        await first
+        return caught.value.retry_after, now()
+
+    assert run_virtual(main) == (pytest.approx(30), pytest.approx(20))

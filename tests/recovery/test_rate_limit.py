@@ -6,6 +6,7 @@ import pytest
 
 from tta_notebook import (
     ArgumentError,
+    CompositionError,
     ConfigurationError,
     LambdaPrimitive,
     LimitExceededError,
@@ -14,8 +15,10 @@ from tta_notebook import (
     RateLimitError,
     Reply,
     ScriptedModel,
+    StreamChunk,
     Usage,
     WorkflowContext,
+    WorkflowPrimitive,
     capture,
     current_context,
 )
@@ -208,3 +211,88 @@ def test_an_estimate_without_a_limit_of_tokens_is_refused():
 def test_without_any_number_there_is_nothing_to_limit():
     with pytest.raises(ConfigurationError, match="Give at least one"):
         RateLimitPrimitive(moment)
+
+
+def test_its_options_reach_the_limit_and_its_name_is_said():
+    async def main():
+        step = RateLimitPrimitive(
+            moment, requests_per_minute=60, burst=1 / 60, max_wait_seconds=0.5
+        )
+        assert step.name == "limit moment"
+        _, refused = await together(step, 2)
+        return str(refused)
+
+    assert run_virtual(main).startswith("RateLimit 'limit moment': a call would wait 1 s")
+
+
+def test_mistakes_are_told_in_full():
+    with pytest.raises(ArgumentError, match=r"^RateLimitPrimitive: limit=… and burst=…"):
+        RateLimitPrimitive(moment, limit=RateLimit(requests_per_minute=1), burst=0.5)
+    with pytest.raises(CompositionError, match=r"^RateLimitPrimitive\(tokens=…\)"):
+        RateLimitPrimitive(moment, tokens_per_minute=60, tokens="many")
+    with pytest.raises(ConfigurationError) as caught:
+        RateLimitPrimitive(moment, requests_per_minute=1, tokens=len)
+    assert str(caught.value) == (
+        "RateLimitPrimitive: tokens=… estimates tokens, but there is no tokens_per_minute to keep. "
+        "Give it, or leave tokens out."
+    )
+    step = RateLimitPrimitive(moment, tokens_per_minute=60, tokens=lambda _: -1)
+    with pytest.raises(ArgumentError) as caught:
+        run_virtual(lambda: step(0))
+    assert str(caught.value) == (
+        "RateLimitPrimitive 'limit moment': tokens=… returned -1, which is no number of tokens. "
+        "Return an estimate from 0."
+    )
+
+
+@pytest.mark.parametrize("how", ["usage", "output"])
+def test_a_stream_is_settled_by_either_thing_that_its_last_piece_says(how):
+    usage = {"input_tokens": 20, "output_tokens": 10}
+    about = {"usage": usage} if how == "usage" else {"output": {"usage": usage}}
+
+    class Streams(WorkflowPrimitive):
+        async def _stream(self, input_data, context):
+            yield StreamChunk(input_data)
+            yield StreamChunk("", 1, is_final=True, metadata=about)
+
+    async def main():
+        seen = []
+
+        async def estimate(told, ctx):
+            seen.append((told, ctx.user_id))
+            return 500
+
+        step = RateLimitPrimitive(Streams(), tokens_per_minute=6000, tokens=estimate)
+        stream = step.stream("hello", WorkflowContext(user_id="u-1"))
+        assert [chunk.content async for chunk in stream] == ["hello", ""]
+        return seen, step.limit.free("tokens")
+
+    assert run_virtual(main) == ([("hello", "u-1")], 5970)
+
+
+def test_an_empty_stream_leaves_the_reservation():
+    class Empty(WorkflowPrimitive):
+        async def _stream(self, input_data, context):
+            for piece in ():
+                yield piece
+
+    async def main():
+        step = RateLimitPrimitive(Empty(), tokens_per_minute=6000, tokens=lambda _: 500)
+        assert [chunk async for chunk in step.stream("hello")] == []
+        return step.limit.free("tokens")
+
+    assert run_virtual(main) == 5500
+
+
+def test_an_estimate_sees_the_context():
+    seen = []
+
+    async def main():
+        step = RateLimitPrimitive(
+            moment, tokens_per_minute=60, tokens=lambda _, ctx: seen.append(ctx.user_id) or 0
+        )
+        await step(0, WorkflowContext(user_id="u-1"))
+        return step.limit.free("tokens")
+
+    assert run_virtual(main) == 60
+    assert seen == ["u-1"]

@@ -1,6 +1,7 @@
 """TimeoutPrimitive: whose time it was, that clean-up is awaited, that streams are covered."""
 
 import asyncio
+import contextlib
 import math
 import time
 
@@ -17,6 +18,7 @@ from tta_notebook import (
     capture,
     current_context,
 )
+from tta_notebook.recovery import timeout
 from tta_notebook.recovery.timeout import TimeoutPrimitive
 from tta_notebook.testing import Faults, cancel_everywhere, run_virtual
 
@@ -442,3 +444,104 @@ def test_the_picture_shows_what_runs_instead():
         ("", "nap"),
         ("timed out", "numbers"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (
+            {"timeout_seconds": 2.5},
+            "it took longer than 2.5 s. Allow more with timeout_seconds=…",
+        ),
+        (
+            {"timeout_seconds": 9, "first_token_seconds": 0.5},
+            "its first piece took longer than 0.5 s. Allow more with first_token_seconds=…",
+        ),
+        (
+            {"timeout_seconds": 9, "between_tokens_seconds": 1.5},
+            "its next piece took longer than 1.5 s. Allow more with between_tokens_seconds=…",
+        ),
+    ],
+)
+def test_the_error_says_all_there_is_to_say(limits, said):
+    step = TimeoutPrimitive(numbers, name="limit", **limits)
+    error = run_virtual(lambda: failing(texts(step.stream(9))))
+    assert str(error) == (
+        f"TimeoutPrimitive 'limit': 'numbers' was stopped, because {said}, or give a fallback."
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "instead", "is_streamed"),
+    [
+        ({}, "error", False),
+        ({}, "error", True),
+        ({"raise_on_timeout": False}, "default", False),
+        ({"raise_on_timeout": False}, "default", True),
+        ({"fallback": nap}, "fallback", False),
+        ({"fallback": nap}, "fallback", True),
+    ],
+    ids=str,
+)
+def test_the_trace_says_what_came_instead(options, instead, is_streamed):
+    # Named, and streaming: its first piece comes after the limit.
+    late = LambdaPrimitive(count, name="late")
+    step = TimeoutPrimitive(late, 0.5, **options)
+
+    async def main():
+        context = WorkflowContext(user_id="u-1")
+        call = texts(step.stream(1, context)) if is_streamed else step(1, context)
+        with contextlib.suppress(StepTimeoutError):
+            await call
+
+    with capture() as spans:
+        run_virtual(main)
+    (note,) = spans[-1].noted("timed_out")
+    assert note.data == {"kind": "own", "timeout_s": 0.5, "instead": instead}
+    for span in spans[:-1]:  # what is inside is a part of it, with its context
+        assert span.parent is spans[-1]
+        assert span.around.user_id == "u-1"
+
+
+def test_a_default_of_a_stream_that_never_began_is_its_only_piece():
+    async def main():
+        step = TimeoutPrimitive(numbers, 0.5, raise_on_timeout=False, default="no answer")
+        (only,) = [chunk async for chunk in step.stream(9)]
+        longer = TimeoutPrimitive(numbers, 4, raise_on_timeout=False, default="no answer")
+        *_, last = [chunk async for chunk in longer.stream(9)]
+        return (only.content, only.chunk_index), (last.content, last.chunk_index)
+
+    assert run_virtual(main) == ((None, 0), ("", 2))
+
+
+def test_a_streams_time_is_inside_the_deadline_around_it():
+    seen = []
+
+    async def look(_):
+        seen.append(current_context().remaining())
+        yield "x"
+
+    async def main():
+        step = TimeoutPrimitive(look, 50)
+        return await texts(step.stream(0, WorkflowContext().within(4)))
+
+    assert run_virtual(main) == ["x", ""]
+    assert seen == [4]
+
+
+def test_what_is_left_behind_is_told_and_kept_until_it_ends():
+    async def main():
+        await failing(TimeoutPrimitive(stubborn, 5, abandon_after_seconds=2)(0))
+        kept = len(timeout._abandoned)
+        await asyncio.sleep(200)
+        return kept, len(timeout._abandoned)
+
+    with capture() as spans:
+        assert run_virtual(main) == (1, 0)
+    notes = [note.data for span in spans for note in span.noted("abandoned")]
+    assert notes == [{"after_s": 2}]
+
+
+def test_a_step_without_a_fallback_has_one_part():
+    step = TimeoutPrimitive(nap, 5)
+    assert step.parts() == [("", step.primitive)]
