@@ -593,3 +593,81 @@ def test_a_copy_under_another_name_shares_the_answers():
     assert other.run_sync("q") == "q"
     assert model.call_count == 1
     assert other.get_stats()["hits"] == cache.get_stats()["hits"] == 1
+
+
+def test_a_stale_step_says_what_it_is_and_what_it_found():
+    async def main():
+        cached = CachePrimitive(str.upper, ttl_seconds=10, stale_if_error=100)
+        step = cached.stale(max_age_seconds=20)
+        assert step.name == "stale upper"
+        with pytest.raises(CacheMissError) as missing:
+            await step("x")
+        await cached("x")
+        await asyncio.sleep(15)
+        assert await step("x") == "X"
+        await asyncio.sleep(10)
+        with pytest.raises(CacheMissError) as old:
+            await step("x")
+        return str(missing.value), str(old.value)
+
+    what = "'cache upper' was asked for a stored answer to this input, but "
+    then = ". Nothing was called; call the step itself, or put another fallback behind this one."
+    assert run_virtual(main) == (
+        f"{what}there is none{then}",
+        f"{what}it is 25 s old, and 20 s is the most{then}",
+    )
+    with pytest.raises(ConfigurationError, match=r"^StalePrimitive: max_age_seconds=-1"):
+        CachePrimitive(str.upper).stale(max_age_seconds=-1)
+
+
+def test_an_error_that_cannot_be_copied_is_raised_and_not_remembered():
+    class StubbornError(Exception):
+        def __reduce_ex__(self, protocol):
+            raise TypeError("never")
+
+    mock = MockPrimitive("m", side_effect=StubbornError("once"))
+    cached = CachePrimitive(mock, negative_ttl={StubbornError: 60}, version="1")
+
+    async def main():
+        for _ in range(2):
+            with pytest.raises(StubbornError):
+                await cached("x")
+
+    with capture() as spans:
+        run_virtual(main)
+    assert mock.call_count == 2
+    notes = [note.data for span in spans for note in span.noted("cache_error")]
+    assert notes == [{"operation": "copy", "error": "TypeError: never"}] * 2
+
+
+def test_an_input_that_cannot_be_copied_is_refreshed_as_it_is():
+    class Input:
+        def __tta_key__(self):
+            return "the same"
+
+        def __deepcopy__(self, memo):
+            raise TypeError("never")
+
+    asked = []
+
+    def ask(told):
+        asked.append(told)
+        return len(asked)
+
+    async def main():
+        cached = CachePrimitive(ask, ttl_seconds=10, stale_while_revalidate=100, version="1")
+        told = Input()
+        answers = [await cached(told)]
+        for _ in range(2):
+            await asyncio.sleep(11)
+            answers.append(await cached(told))
+            await cached.settled()
+        assert asked == [told] * 3
+        return answers, cached.get_stats()
+
+    with capture() as spans:
+        answers, stats = run_virtual(main)
+    assert answers == [1, 1, 2]
+    assert (stats["refreshes"], stats["errors"]) == (2, 2)
+    notes = [note.data for span in spans for note in span.noted("cache_error")]
+    assert notes == [{"operation": "copy", "error": "TypeError: never"}] * 2

@@ -12,16 +12,20 @@ import time
 from pathlib import Path
 
 import pytest
+import redis.asyncio
 
 from tta_notebook import (
     CachePrimitive,
+    CircuitOpenError,
     CircuitState,
     ConfigurationError,
+    DecodeError,
     LLMPrimitive,
     LLMText,
     MockPrimitive,
     Reply,
     ScriptedModel,
+    StepTimeoutError,
     Usage,
     WorkflowContext,
     capture,
@@ -31,6 +35,7 @@ from tta_notebook.performance.entry import Entry, now_s
 from tta_notebook.performance.stores.encoded import EncodedStore
 from tta_notebook.performance.stores.redis import RedisStore
 from tta_notebook.performance.stores.sqlite import SQLiteStore
+from tta_notebook.storage import codec
 from tta_notebook.storage.sqlite import Database
 from tta_notebook.testing import run_virtual
 
@@ -333,8 +338,6 @@ def test_damaged_bytes_are_a_miss_and_are_forgotten(damage):
 
 
 def test_bytes_of_another_shape_are_a_miss():
-    from tta_notebook.storage import codec  # noqa: PLC0415 - only here
-
     async def main():
         shelf = Shelf()
         step = CachePrimitive(str.upper, store=EncodedStore(shelf))
@@ -349,8 +352,6 @@ def test_bytes_of_another_shape_are_a_miss():
 
 
 def test_an_error_of_a_class_that_is_no_error_here_is_a_miss():
-    from tta_notebook.storage import codec  # noqa: PLC0415 - only here
-
     async def main():
         shelf = Shelf()
         step = CachePrimitive(str.upper, store=EncodedStore(shelf))
@@ -609,3 +610,91 @@ def test_a_file_of_no_size_is_refused(tmp_path, odd):
 def test_no_time_is_refused(odd):
     with pytest.raises(ConfigurationError, match="EncodedStore: timeout_seconds="):
         EncodedStore(Shelf(), timeout_seconds=odd)
+
+
+def test_a_store_that_is_too_slow_is_told_of_in_full():
+    async def main():
+        store = EncodedStore(Shelf(delay_s=60), timeout_seconds=1.5, failure_threshold=1)
+        with pytest.raises(StepTimeoutError) as slow:
+            await store.get("k")
+        with pytest.raises(CircuitOpenError) as left_alone:
+            await store.get("k")
+        return slow.value, left_alone.value
+
+    slow, left_alone = run_virtual(main)
+    assert str(slow) == (
+        "EncodedStore: the store did not answer in 1.5 s. Look whether it is overloaded, or allow "
+        "more with timeout_seconds=…."
+    )
+    assert (slow.kind, slow.primitive, slow.timeout_s) == ("own", "EncodedStore", 1.5)
+    assert str(left_alone) == (
+        "EncodedStore: the store was not asked. It has failed (1 failures in a row), and is left "
+        "alone for 10 s more."
+    )
+    assert (left_alone.primitive, left_alone.retry_after) == ("EncodedStore", 10)
+
+
+class Outer:
+    class InnerError(Exception):
+        def __init__(self, code, *, hint):
+            super().__init__(code)
+            self.hint = hint
+
+
+def test_an_error_comes_back_with_its_class_and_all_that_it_says():
+    async def main():
+        store = EncodedStore(Shelf())
+        error = Outer.InnerError(3, hint="try later")
+        await store.put("k", Entry(None, now_s(), error=error))
+        return (await store.get("k")).error
+
+    error = run_virtual(main)
+    assert type(error) is Outer.InnerError
+    assert (error.args, error.hint) == ((3,), "try later")
+
+
+def test_an_error_that_is_not_loaded_is_told_of_in_full():
+    async def main():
+        shelf = Shelf()
+        store = EncodedStore(shelf)
+        await store.put("k", Entry(None, now_s(), error=KeyError("x")))
+        fields = codec.decode(shelf.kept["k"])
+        fields["error"] |= {"module": "gone", "name": "GoneError"}
+        shelf.kept["k"] = codec.encode(fields)
+        with pytest.raises(DecodeError) as caught:
+            await store.get("k")
+        assert not shelf.kept  # it is forgotten
+        return str(caught.value)
+
+    assert run_virtual(main) == (
+        "an error of the class gone.GoneError was kept, which is not loaded here. Import its "
+        "module, or call again."
+    )
+
+
+def test_redis_forgets_by_itself(redis_server):
+    async def main():
+        store = RedisStore(redis_server.url)
+        now = now_s()
+        await store.put("short", Entry("x", now, now + 0.5, now + 0.5))
+        await store.put("ever", Entry("x", now))
+        client = redis.asyncio.from_url(redis_server.url)
+        short_ms, ever_ms = [await client.pttl(f"tta:cache:{key}") for key in ("short", "ever")]
+        await client.aclose()
+        return short_ms, ever_ms
+
+    short_ms, ever_ms = asyncio.run(main())
+    assert 0 < short_ms <= 500
+    assert ever_ms == -1  # no time at all
+
+
+def test_redis_has_few_connections(redis_server):
+    async def main():
+        step = CachePrimitive(str.upper, store=RedisStore(redis_server.url, timeout_seconds=5))
+        await asyncio.gather(*(step(str(number)) for number in range(500)))
+        client = redis.asyncio.from_url(redis_server.url)
+        clients = (await client.info("clients"))["connected_clients"]
+        await client.aclose()
+        return clients
+
+    assert asyncio.run(main()) <= 33

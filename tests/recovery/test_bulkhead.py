@@ -283,9 +283,9 @@ def test_a_refusal_says_all_there_is_to_say():
 
     assert run_virtual(main) == (
         (
-            "BulkheadPrimitive 'narrow': 'Busy' was not called. All 1 places are taken, and the line "
-            "of 0 is full. Call again later, or allow more with max_concurrent=…, max_queue=… or "
-            "max_wait_seconds=…."
+            "BulkheadPrimitive 'narrow': 'Busy' was not called. All 1 places are taken, and the "
+            "line of 0 is full. Call again later, or allow more with max_concurrent=…, max_queue=… "
+            "or max_wait_seconds=…."
         ),
         "narrow",
     )

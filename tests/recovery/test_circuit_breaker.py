@@ -737,13 +737,13 @@ def test_a_refusal_says_all_there_is_to_say():
             f"failures in a row, and stays so for 30 s more. {again}"
         ),
         (
-            "CircuitBreakerPrimitive 'guard': 'act' was not called. The circuit is isolated, because "
-            f"it was isolated by hand, and stays so until somebody closes it. {again}"
+            "CircuitBreakerPrimitive 'guard': 'act' was not called. The circuit is isolated, "
+            f"because it was isolated by hand, and stays so until somebody closes it. {again}"
         ),
         (
-            "CircuitBreakerPrimitive 'guard': 'act' was not called. The circuit is half_open, because "
-            "the recovery timeout is over, and stays so until a call that tries it out has ended. "
-            f"{again}"
+            "CircuitBreakerPrimitive 'guard': 'act' was not called. The circuit is half_open, "
+            "because the recovery timeout is over, and stays so until a call that tries it out has "
+            f"ended. {again}"
         ),
     ]
 

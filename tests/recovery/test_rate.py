@@ -436,15 +436,15 @@ def test_refusals_say_all_there_is_to_say():
 
     assert run_virtual(main) == (
         (
-            "RateLimit 'tier 1': a call would wait 10 s for its turn, and has 2 s. Call again later, "
-            "allow more time, or raise the limit."
+            "RateLimit 'tier 1': a call would wait 10 s for its turn, and has 2 s. Call again "
+            "later, allow more time, or raise the limit."
         ),
         "tier 1",
         pytest.approx(10),
         (
-            "RateLimit 'tier 1': a call needs 301 tokens, and no more than 300 can be had at once, so "
-            "it would wait for ever. Make the call smaller (max_output_tokens counts in full), or "
-            "raise tokens_per_minute or burst."
+            "RateLimit 'tier 1': a call needs 301 tokens, and no more than 300 can be had at once, "
+            "so it would wait for ever. Make the call smaller (max_output_tokens counts in full), "
+            "or raise tokens_per_minute or burst."
         ),
         "tier 1",
     )
