@@ -8,6 +8,7 @@ import pytest
 from tta_notebook import (
     ArgumentError,
     CachePrimitive,
+    CompositionError,
     ConfigurationError,
     EmbeddingPrimitive,
     LambdaPrimitive,
@@ -19,6 +20,7 @@ from tta_notebook import (
     WorkflowContext,
     capture,
 )
+from tta_notebook.performance.neighbours import Neighbours
 from tta_notebook.performance.semantic import SemanticCachePrimitive
 from tta_notebook.testing import cancel_everywhere, run_virtual
 
@@ -403,3 +405,123 @@ def test_bad_configuration_is_refused_and_named(field, wrong):
     options = {"embedder": Letters()} | {field: wrong}
     with pytest.raises(ConfigurationError, match=f"^SemanticCachePrimitive: {field}="):
         SemanticCachePrimitive(str.upper, **options)
+
+
+# Word by word
+
+
+def notes_of(spans, name):
+    return [dict(note.data) for span in spans for note in span.noted(name)]
+
+
+def test_what_goes_wrong_is_counted_and_noted_each_time():
+    lengths = iter([2, 3, 3, 3])
+
+    class Changing:
+        async def embed(self, texts):
+            return [[1.0] * next(lengths) for _ in texts]
+
+    step = SemanticCachePrimitive(lambda told: (n for n in told), Changing(), version="1")
+    with capture() as spans:
+        asking(step, "stale", "least", "steal")
+    assert (
+        notes_of(spans, "cache_error")
+        == [{"operation": "copy", "error": "TypeError: cannot pickle 'generator' object"}] * 3
+    )
+    assert step.get_stats() | {"size": 0} == {
+        "size": 0,
+        "hits": 0,
+        "misses": 3,
+        "vetoes": 0,
+        "errors": 3,
+        "tokens_saved": 0,
+        "hit_rate": 0.0,
+    }
+
+
+def test_vectors_that_cannot_be_compared_are_told_of():
+    lengths = iter([2, 3, 3])
+
+    class Changing:
+        async def embed(self, texts):
+            return [[1.0] * next(lengths) for _ in texts]
+
+    step = SemanticCachePrimitive(counted()[0], Changing())
+    with capture() as spans:
+        asking(step, "stale", "least", "steal")
+    assert [note["operation"] for note in notes_of(spans, "cache_error")] == ["compare"] * 2
+    assert step.get_stats()["errors"] == 2
+    assert step.get_stats()["misses"] == 3
+
+
+def test_hits_and_what_they_save_add_up():
+    usage = Usage(input_tokens=10, output_tokens=20)
+    model = ScriptedModel([Reply("answer", usage=usage)])
+    step = SemanticCachePrimitive(LLMPrimitive(model), Letters())
+    with capture() as spans:
+        asking(step, "stale", "least", "steal", "tales")
+    assert [note["saved"] for note in notes_of(spans, "cache") if note["hit"]] == [30] * 3
+    stats = step.get_stats()
+    assert (stats["hits"], stats["tokens_saved"], stats["hit_rate"]) == (3, 90, 75.0)
+
+
+def test_a_veto_is_told_with_how_close_it_was():
+    ask, _ = counted()
+    step = SemanticCachePrimitive(ask, Letters())
+    with capture() as spans:
+        asking(step, "not a", "a ton")
+    assert notes_of(spans, "veto") == [
+        {"similarity": pytest.approx(1), "because": "negations differ: - / not"}
+    ]
+
+
+def test_mistakes_are_told_in_full():
+    step = SemanticCachePrimitive(str.upper, Letters(), name="near")
+    with pytest.raises(ArgumentError) as caught:
+        asking(step, 3)
+    assert str(caught.value) == (
+        "SemanticCachePrimitive 'near': of an input of type int the text is 3, and only texts have "
+        "a meaning to compare. Give a text, a mapping with a 'prompt', or text_fn=… which returns "
+        "the text, or the text and the rest."
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        SemanticCachePrimitive(str.upper, len)
+    assert str(caught.value).endswith(
+        "cannot embed. Give EmbeddingPrimitive(), or another object with an embed(texts) method."
+    )
+    with pytest.raises(CompositionError, match=r"^SemanticCachePrimitive\(text_fn=…\)"):
+        SemanticCachePrimitive(str.upper, Letters(), text_fn="text")
+
+
+def test_a_stated_version_takes_the_place_of_the_code():
+    kept = {"suffix": "!"}
+    step = SemanticCachePrimitive(lambda text: text + kept["suffix"], Letters(), version=1)
+    other = SemanticCachePrimitive(lambda text: text, Letters(), version="2")
+    assert (step._version(), other._version()) == ("1", "2")
+    assert asking(step, "stale") == ["stale!"]
+    kept["suffix"] = "?"
+    assert asking(step, "least") == ["stale!"]
+
+
+def test_a_function_of_the_text_sees_the_context():
+    ask, calls = counted()
+    step = SemanticCachePrimitive(ask, Letters(), text_fn=lambda _, ctx: ctx.tags["topic"])
+    for topic in ("stale", "least", "other"):
+        asking(step, object(), context=WorkflowContext(tags={"topic": topic}))
+    assert len(calls) == 2
+
+
+def test_the_defaults_are_an_hour_and_a_thousand():
+    step = SemanticCachePrimitive(str.upper, Letters())
+    assert (step.ttl_seconds, step.max_size, step.threshold) == (3600.0, 1000, 0.9)
+
+
+def test_exactly_the_threshold_is_enough_and_order_decides_between_equals():
+    near = Neighbours()
+    near.put(1, [1.0, 0.0], "first")
+    near.put(2, [2.0, 0.0], "second")
+    near.put(3, [0.0, 1.0], "across")
+    assert [found.item for found in near.to([5.0, 0.0], at_least=1.0)] == ["first", "second"]
+    near.drop(1)
+    assert [found.key for found in near.to([5.0, 0.0], at_least=1.0)] == [2]
+    assert len(near) == 2
