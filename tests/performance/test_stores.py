@@ -84,7 +84,13 @@ def make_store(request, tmp_path):
         return
     if request.param == "redis":
         server = request.getfixturevalue("redis_server")
-        yield lambda: RedisStore(server.url)
+        kept = []  # a store that is dropped has its connections closed whenever it is collected
+
+        def connect():
+            kept.append(RedisStore(server.url))
+            return kept[-1]
+
+        yield connect
         return
     opened = []
 
