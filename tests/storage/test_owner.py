@@ -8,10 +8,12 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from tta_notebook import StorageError
+from tta_notebook.storage import owner as owner_module
 from tta_notebook.storage.owner import Owner
 
 
@@ -167,6 +169,43 @@ def test_many_may_claim_at_once(folder):
     assert all(owners[0].is_alive(name) for name in names)
     for owner in owners:
         owner.release()
+
+
+def test_a_claim_is_not_swept_away_between_its_making_and_its_locking(folder, monkeypatch):
+    """The moment in which a claim's file is there and not locked yet, made as long as it takes."""
+    made, looked = threading.Event(), threading.Event()
+    hold, is_held, unlink = owner_module._hold, owner_module._is_held, Path.unlink
+    claims = []
+
+    def slow_hold(descriptor):
+        made.set()
+        looked.wait(10)
+        hold(descriptor)
+
+    def look(descriptor):
+        found = is_held(descriptor)
+        looked.set()
+        return found
+
+    def slow_unlink(path, **options):
+        thread.join(0.3)  # until the claim is made, if nothing keeps it from being made
+        unlink(path, **options)
+
+    monkeypatch.setattr(owner_module, "_hold", slow_hold)
+    claimer = Owner(folder)
+    thread = threading.Thread(target=lambda: claims.append(claimer.id))
+    thread.start()
+    assert made.wait(10)
+    monkeypatch.setattr(owner_module, "_hold", hold)
+    monkeypatch.setattr(owner_module, "_is_held", look)
+    monkeypatch.setattr(Path, "unlink", slow_unlink)
+    sweeper = Owner(folder)
+    assert sweeper.id
+    thread.join()
+    monkeypatch.undo()
+    assert sweeper.is_alive(claims[0])
+    claimer.release()
+    sweeper.release()
 
 
 def test_a_place_where_nothing_can_be_claimed_is_an_error(tmp_path):

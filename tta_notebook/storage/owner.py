@@ -31,6 +31,13 @@ if sys.platform == "win32":
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
         return False
 
+    def _remove_if_free(path: Path, descriptor: int) -> None:
+        is_free = not _is_held(descriptor)
+        os.close(descriptor)  # an open file cannot be removed, by whomever it is open
+        if is_free:
+            with suppress(PermissionError):
+                path.unlink(missing_ok=True)
+
 else:
     import fcntl
 
@@ -44,6 +51,15 @@ else:
         except BlockingIOError:
             return True
         return False
+
+    def _remove_if_free(path: Path, descriptor: int) -> None:
+        # Before the lock is let go: somebody who has just made the file waits for it, and then sees
+        # that the file is gone. Removed after it, that claim would be one that nobody can see.
+        try:
+            if not _is_held(descriptor):
+                path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
 
 
 class Owner:
@@ -124,8 +140,11 @@ class Owner:
         if not self.folder.is_dir():
             return
         for path in self.folder.iterdir():
-            if not self.is_alive(path.name):
-                path.unlink(missing_ok=True)
+            try:
+                descriptor = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
+                continue  # somebody else was here first
+            _remove_if_free(path, descriptor)
 
     def leave_to_parent(self) -> None:
         """In a forked child: let go of the parent's lock without ending its claim."""
