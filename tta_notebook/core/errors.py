@@ -9,10 +9,14 @@ WorkflowError
 ├── CircuitOpenError                      a circuit breaker lets no call through
 ├── LimitExceededError                    a limit lets no call through in time
 │   └── BulkheadFullError                 all places are taken, and the queue is full
+├── BudgetExceededError                   a call would cost more than a budget has left
+├── UnboundedCostError                    what a call may cost cannot be told, so no budget takes it
 ├── CompensationFailedError (ExceptionGroup)  a saga's undo failed: something is left done
 ├── CacheKeyError (TypeError)             an input of which no cache key can be made
 ├── CacheMissError (LookupError)          a cached answer was asked for, and there is none
 ├── CacheRecursionError (RecursionError)  a cached step waits for its own answer
+├── CassetteMissError (LookupError)       a replayed call was not recorded, or not like that
+├── CassetteSecretError (ValueError)      a recording holds a key or password
 ├── StorageError (OSError)                a file of records cannot be read or written
 ├── EncodeError (TypeError)               a value that cannot be kept as it is
 ├── DecodeError (ValueError)              what was kept is damaged, or no longer what it was
@@ -140,6 +144,51 @@ class BulkheadFullError(LimitExceededError):
     """All places are taken, and so are those of the queue."""
 
 
+class BudgetExceededError(WorkflowError):
+    """A call would cost more than a budget has left; nothing has been asked.
+
+    Attributes:
+        limit_usd: what may be spent.
+        spent_usd: what has been, that of lost processes at its worst.
+        held_usd: what is set aside for calls under way.
+        scope: whose budget it is: "user u-1"; empty for everybody's.
+        budget: the name of the budget.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit_usd: float,
+        spent_usd: float,
+        held_usd: float,
+        scope: str = "",
+        budget: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.limit_usd = limit_usd
+        self.spent_usd = spent_usd
+        self.held_usd = held_usd
+        self.scope = scope
+        self.budget = budget
+
+
+class UnboundedCostError(WorkflowError):
+    """What a call may cost cannot be told beforehand, so a budget refuses it; nothing was asked.
+
+    Attributes:
+        model: the model or step that was to be asked.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, model: str) -> None:
+        super().__init__(message)
+        self.model = model
+
+
 class CompensationFailedError(WorkflowError, ExceptionGroup[Exception]):
     """A saga's undo failed, so that something is left done; its errors are `exceptions`.
 
@@ -194,6 +243,49 @@ class CacheRecursionError(WorkflowError, RecursionError):
     """A cached step waits, directly or through others, for its own answer."""
 
     retryable: ClassVar[bool] = False
+
+
+class CassetteMissError(WorkflowError, LookupError):
+    """A model was to be asked from a recording, which holds no such request, or no more of them.
+
+    Attributes:
+        path: the cassette's file.
+        nearest: the closest request that it holds, as it is written there; None without any.
+        difference: the first difference from that, as "temperature was 0, is 0.7".
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str,
+        nearest: Mapping[str, Any] | None = None,
+        difference: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.path = path
+        self.nearest = nearest
+        self.difference = difference
+
+
+class CassetteSecretError(WorkflowError, ValueError):
+    """A recording holds what looks like a key or a password, so it was not written.
+
+    Attributes:
+        path: the cassette's file.
+        place: where in the recording, as "request.messages[0].content".
+        kind: what it looks like, as "an OpenAI API key"; never the secret itself.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, path: str, place: str, kind: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.place = place
+        self.kind = kind
 
 
 class StorageError(WorkflowError, OSError):

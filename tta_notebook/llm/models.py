@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias, cast
 
+from tta_notebook.core.context import WorkflowContext
 from tta_notebook.core.errors import ConfigurationError
 from tta_notebook.core.primitive import WorkflowPrimitive
-from tta_notebook.llm.backends.base import Backend
+from tta_notebook.core.protocols import Embedder
+from tta_notebook.llm.backends.base import Backend, ModelRequest, WrapsBackend, WrapsEmbedder
 from tta_notebook.llm.backends.function import FunctionBackend
 
 ModelLike: TypeAlias = str | Backend | Callable[[Any], Any]
@@ -63,6 +65,37 @@ def as_backend(model: object) -> Backend:
         f"LLMPrimitive: model={model!r} is a {kind}, which cannot answer. Give "
         "'local', 'provider:model', a function of the prompt or an object with a stream() method."
     )
+
+
+def chosen_backend(
+    context: WorkflowContext, model: str, own: Backend, request: ModelRequest
+) -> Backend:
+    """Return who answers `request` in this run: a script, a recorder around `own`, or `own`.
+
+    Args:
+        context: of the step that asks.
+        model: the model as the user named it.
+        own: who answers unless the run says otherwise.
+        request: what is asked.
+    """
+    replaced = context.backend(model)
+    if replaced is None:
+        return own
+    if isinstance(replaced, WrapsBackend):
+        return replaced.over(own, model, request)
+    return as_backend(replaced)
+
+
+def chosen_embedder(
+    context: WorkflowContext, model: str, own: Embedder, texts: Sequence[str]
+) -> Embedder:
+    """Return who embeds `texts` in this run; what cannot embed stands for language models alone."""
+    replaced = context.backend(model)
+    if isinstance(replaced, WrapsEmbedder):
+        return replaced.over_embedder(own, model, texts)
+    if callable(getattr(replaced, "embed", None)):
+        return cast("Embedder", replaced)
+    return own
 
 
 def _by_name(model: str, settings: dict[str, Any]) -> ChosenModel:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Protocol, runtime_checkable
 
+from tta_notebook.core.protocols import Embedder
 from tta_notebook.core.usage import Usage
 from tta_notebook.llm.messages import Message
 
@@ -47,6 +49,7 @@ class ModelDelta:
         usage: the tokens of the whole call.
         finish_reason: why the answer ended.
         model: the model that serves it.
+        price_date: the day whose prices hold, where that is not today: a recording's.
 
     >>> ModelDelta("Hel").text
     'Hel'
@@ -56,6 +59,7 @@ class ModelDelta:
     usage: Usage | None = None
     finish_reason: str | None = None
     model: str | None = None
+    price_date: date | None = None
 
 
 class Backend(Protocol):
@@ -82,4 +86,31 @@ class CountsTokens(Protocol):
 
     async def count_input_tokens(self, request: ModelRequest) -> int:
         """Return the exact number of tokens of the request's input."""
+        ...
+
+
+@runtime_checkable
+class WrapsBackend(Protocol):
+    """What a context may hold in place of a backend, and which needs the model's own: a recorder.
+
+    It is asked before every call, and what it returns serves that call alone.
+    """
+
+    def over(self, backend: Backend, model: str, request: ModelRequest) -> Backend:
+        """Return what answers `request` in place of `backend`.
+
+        Args:
+            backend: who would be asked.
+            model: the model as the user named it.
+            request: as the step states it; what is sent may allow fewer tokens of output.
+        """
+        ...
+
+
+@runtime_checkable
+class WrapsEmbedder(Protocol):
+    """The same for embeddings."""
+
+    def over_embedder(self, embedder: Embedder, model: str, texts: Sequence[str]) -> Embedder:
+        """Return what embeds `texts` in place of `embedder`; it may have a `last_usage`."""
         ...
