@@ -9,10 +9,13 @@ from tta_notebook.core.context import WorkflowContext, current_context
 from tta_notebook.core.errors import (
     ArgumentError,
     AuthenticationError,
+    BudgetExceededError,
     BulkheadFullError,
     CacheKeyError,
     CacheMissError,
     CacheRecursionError,
+    CassetteMissError,
+    CassetteSecretError,
     CircuitOpenError,
     CompensationFailedError,
     CompositionError,
@@ -31,6 +34,7 @@ from tta_notebook.core.errors import (
     RouteError,
     StepTimeoutError,
     StorageError,
+    UnboundedCostError,
     WorkflowError,
 )
 from tta_notebook.core.events import Event, Note, Sink, Span, StreamChunk
@@ -43,6 +47,7 @@ from tta_notebook.core.router import RouterPrimitive, RoutingStrategy
 from tta_notebook.core.routing import CheapestRoute, FastestRoute, LeastLoadedRoute
 from tta_notebook.core.run import Run
 from tta_notebook.core.sequential import SequentialPrimitive
+from tta_notebook.core.standing import configure, configured
 from tta_notebook.core.stream import (
     capture,
     disable,
@@ -62,10 +67,13 @@ __all__ = [
     "Answer",
     "ArgumentError",
     "AuthenticationError",
+    "BudgetExceededError",
     "BulkheadFullError",
     "CacheKeyError",
     "CacheMissError",
     "CacheRecursionError",
+    "CassetteMissError",
+    "CassetteSecretError",
     "CheapestRoute",
     "CircuitOpenError",
     "CompensationFailedError",
@@ -110,6 +118,7 @@ __all__ = [
     "Store",
     "StreamChunk",
     "SwitchPrimitive",
+    "UnboundedCostError",
     "Usage",
     "WorkflowContext",
     "WorkflowError",
@@ -117,6 +126,8 @@ __all__ = [
     "as_primitive",
     "capture",
     "collect",
+    "configure",
+    "configured",
     "current_context",
     "disable",
     "enable",

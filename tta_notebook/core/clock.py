@@ -33,6 +33,15 @@ def wall_ns(instant_ns: int) -> int:
     return wall + (instant_ns - mono)
 
 
+def now_ns() -> int:
+    """Return nanoseconds since the Unix epoch as the wall clock has it: what calendars go by.
+
+    It may be set back, and unlike the monotonic clock it goes on while the machine sleeps. On
+    virtual time it is the virtual one.
+    """
+    return time.time_ns() if source is time.perf_counter_ns else wall_ns(source())
+
+
 @contextmanager
 def use(replacement: Callable[[], int]) -> Generator[None]:
     """Read time from `replacement` (nanoseconds) inside the block; for tests on virtual time.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, cast
 
 from tta_notebook.core import clock
@@ -13,9 +13,10 @@ from tta_notebook.core.events import Note, Span
 from tta_notebook.core.here import Active, here
 from tta_notebook.core.ids import span_ids
 from tta_notebook.core.shared import Shared
+from tta_notebook.core.standing import standing
 
 if TYPE_CHECKING:
-    from tta_notebook.core.protocols import Guard, StepStore
+    from tta_notebook.core.protocols import Guard, Prices, StepStore
     from tta_notebook.core.run import Run
     from tta_notebook.core.usage import Usage
 
@@ -162,8 +163,13 @@ class WorkflowContext:
 
     @property
     def guards(self) -> tuple[Guard, ...]:
-        """Who is asked before every call to a model."""
-        return self.shared.guards
+        """Who is asked before every call to a model: the run's own, then the standing ones."""
+        return self.shared.guards + standing.guards
+
+    @property
+    def prices(self) -> Prices | None:
+        """What models cost in this run; None leaves it to the price book of `llm`."""
+        return self.shared.prices or standing.prices
 
     @property
     def step_store(self) -> StepStore | None:
@@ -172,15 +178,18 @@ class WorkflowContext:
 
     def backend(self, model: str) -> Any | None:
         """Return the backend this run uses for `model` instead of the primitive's own, if any."""
-        backends = self.shared.backends
-        return backends.get(model, backends.get("*")) if backends else None
+        for backends in (self.shared.backends, standing.backends):
+            if backends and (found := backends.get(model, backends.get("*"))) is not None:
+                return found
+        return None
 
     def using(
         self,
         *,
-        guards: tuple[Guard, ...] | None = None,
+        guards: Iterable[Guard] | None = None,
         step_store: StepStore | None = None,
         backends: Mapping[str, Any] | None = None,
+        prices: Prices | None = None,
     ) -> WorkflowContext:
         """Hand the run what its steps will ask, and return this context.
 
@@ -188,6 +197,7 @@ class WorkflowContext:
             guards: asked before every call to a model, in order.
             step_store: asked before every step.
             backends: what serves a model in this run; the key "*" stands for every model.
+            prices: what models cost in this run.
         """
         if self.mode != FRESH or self.shared.is_begun:
             raise ConfigurationError(
@@ -195,17 +205,24 @@ class WorkflowContext:
                 "its first step: call using() on a new WorkflowContext."
             )
         if guards is not None:
-            self.shared.guards = guards
+            self.shared.guards = tuple(guards)
         if step_store is not None:
             self.shared.step_store = step_store
         if backends is not None:
             self.shared.backends = backends
+        if prices is not None:
+            self.shared.prices = prices
         return self
 
-    def guarded_by(self, *guards: Guard) -> WorkflowContext:
-        """Return this context with more guards, for one part of a run; they are asked first."""
+    def guarded_by(self, *guards: Guard, prices: Prices | None = None) -> WorkflowContext:
+        """Return this context with more guards, for one part of a run; they are asked first.
+
+        Args:
+            guards: asked before every call to a model in that part.
+            prices: what models cost in that part; as outside of it by default.
+        """
         child = self.derive(self.run, self.span, self.mode)
-        child.shared = self.shared.guarded_by((*guards, *self.guards))
+        child.shared = self.shared.guarded_by((*guards, *self.shared.guards), prices)
         return child
 
     # Time
@@ -278,15 +295,28 @@ class WorkflowContext:
         if self.span is not None:
             self.span.run.streamed(self.span, text)
 
-    def used(self, usage: Usage) -> None:
-        """Book what the step used, once, where its result cannot say so; free if nobody watches."""
+    def used(self, usage: Usage, cost_pico: int | None = None) -> None:
+        """Show on the trace what the step used, once, where its result cannot say so.
+
+        Args:
+            usage: its tokens.
+            cost_pico: what they cost, in pico-dollars; None when there is no price.
+        """
         if self.span is not None:
-            self.span.run.book(self.span, usage)
+            self.span.run.book(self.span, usage, cost_pico)
+
+    def priced(self, cost_pico: int) -> None:
+        """Show on the trace what a usage cost that was reported without a price before."""
+        if self.span is not None:
+            self.span.run.price(self.span, cost_pico)
 
     def reused(self, result: object) -> None:
         """Tell that a result was used before: what it reports as its usage is not counted again."""
         if self.span is not None:
             self.span.run.excuse(result)
+        for guard in self.shared.guards:
+            if (excuse := getattr(guard, "excuse", None)) is not None:
+                excuse(result)
 
     @property
     def span_id(self) -> int:
@@ -348,6 +378,20 @@ class WorkflowContext:
         for key, value in propagation.baggage_pairs(headers.get("baggage", "")):
             context.baggage.setdefault(key, value)
         return context
+
+
+def within_budget(context: WorkflowContext, budget: Guard) -> WorkflowContext:
+    """Return a context whose calls to models keep to a budget, too.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if not callable(getattr(budget, "reserve", None)):
+        raise ConfigurationError(
+            f"budget={budget!r} is a {type(budget).__name__}, which cannot set anything aside. "
+            f"Give a Budget: budget=Budget({budget!r})."
+        )
+    return context.guarded_by(budget)
 
 
 _new = object.__new__

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from tta_notebook.core import clock
+from tta_notebook.core.money import usd
 
 if TYPE_CHECKING:
     from tta_notebook.core.context import WorkflowContext
@@ -125,6 +126,17 @@ class Span:
         """What its result says it used, if it says so and nothing before it did."""
         usage: Usage | None = self._get("usage")
         return usage
+
+    @property
+    def cost_pico(self) -> int | None:
+        """What its own calls cost, in pico-dollars; None when that is not known."""
+        cost: int | None = self._get("cost")
+        return cost
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What its own calls cost, in USD; None when that is not known."""
+        return None if self.cost_pico is None else usd(self.cost_pico)
 
     @property
     def input_preview(self) -> str | None:

@@ -19,7 +19,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
 from tta_notebook.core import chunks, fit, observe
-from tta_notebook.core.context import HERE, WorkflowContext, current_context
+from tta_notebook.core.context import HERE, WorkflowContext, current_context, within_budget
 from tta_notebook.core.errors import CompositionError, ConfigurationError, WorkflowError
 from tta_notebook.core.events import StreamChunk
 from tta_notebook.core.run import Run
@@ -27,6 +27,7 @@ from tta_notebook.core.threads import run_blocking
 
 if TYPE_CHECKING:
     from tta_notebook.core.graph import Graph
+    from tta_notebook.core.protocols import Guard
 
 TIn = TypeVar("TIn", contravariant=True)
 TOut = TypeVar("TOut", covariant=True)
@@ -127,18 +128,35 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
         """Run and give the output; the same as `execute`."""
         return self.execute(input_data, context)
 
-    async def run(self, input_data: TIn, context: WorkflowContext | None = None) -> Run[TOut]:
+    async def run(
+        self,
+        input_data: TIn,
+        context: WorkflowContext | None = None,
+        *,
+        budget: Guard | None = None,
+    ) -> Run[TOut]:
         """Run and give the record of it.
+
+        Args:
+            input_data: the input.
+            context: the run's context; by default a child of the current one, or a new one.
+            budget: a `Budget` that the calls to models in this run have to keep to, beside others.
 
         Raises:
             BaseException: what the workflow raises; `tta_notebook.last_run()` has the record then.
         """
-        run = self.start(input_data, context)
+        run = self.start(input_data, context, budget=budget)
         await run
         return run
 
-    def start(self, input_data: TIn, context: WorkflowContext | None = None) -> Run[TOut]:
-        """Start running in the background and give the record at once.
+    def start(
+        self,
+        input_data: TIn,
+        context: WorkflowContext | None = None,
+        *,
+        budget: Guard | None = None,
+    ) -> Run[TOut]:
+        """Start running in the background and give the record at once; arguments as for `run`.
 
         The record can be awaited for the output and cancelled.
 
@@ -147,19 +165,31 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
         """
         loop = _running_loop(self.name)
         context = context or current_context() or WorkflowContext()
+        if budget is not None:
+            context = within_budget(context, budget)
         name = context.workflow_id if context.run is None else None
         run: Run[TOut] = Run(name or self.name, outer=context.run)
         task = loop.create_task(observe.run_recorded(self, input_data, context, run))
         run.start_in(loop, task)
         return run
 
-    def run_sync(self, input_data: TIn, context: WorkflowContext | None = None) -> TOut:
+    def run_sync(
+        self,
+        input_data: TIn,
+        context: WorkflowContext | None = None,
+        *,
+        budget: Guard | None = None,
+    ) -> TOut:
         """Run from synchronous code, whether or not an event loop is running in this thread.
+
+        Arguments as for `run`.
 
         Under a running loop the work happens on a loop of its own in another thread while this
         thread waits, which holds up the running loop: in a notebook cell prefer `await`.
         """
         around = context or current_context()
+        if budget is not None:
+            around = within_budget(around or WorkflowContext(), budget)
         if around is not None and around.deadline is not None:
             # A loop of its own needs a timer of its own: the one outside cannot reach into it.
             around = around.within(around.deadline.remaining_s())

@@ -6,15 +6,57 @@ imports keep pointing one way.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date as Date  # noqa: N812 - Quote has an attribute of that name
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from tta_notebook.core.context import WorkflowContext
     from tta_notebook.core.primitive import WorkflowPrimitive
+    from tta_notebook.core.usage import Usage
 
 T = TypeVar("T")
+
+
+class Quote(Protocol):
+    """What a model costs on one day, in pico-dollars: whole numbers, so that sums are exact."""
+
+    @property
+    def date(self) -> Date:
+        """The day whose price it is."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Whose price it is: "user", "local", the name of a table."""
+        ...
+
+    def terms(self) -> Mapping[str, Any]:
+        """Return the price as it was stated, for records."""
+        ...
+
+    def cost(self, usage: Usage) -> int:
+        """Return what a call costs that used this."""
+        ...
+
+    def worst_case(self, input_tokens: int, max_output_tokens: int) -> int:
+        """Return the most that a call of this size can cost."""
+        ...
+
+    def affordable_output_tokens(self, pico: int, input_tokens: int) -> int:
+        """Return how many tokens of output an amount pays for at worst, 0 or less for none."""
+        ...
+
+
+class Prices(Protocol):
+    """Knows what models cost."""
+
+    def quote(
+        self, model: str, *, provider: str | None = None, at: Date | None = None
+    ) -> Quote | None:
+        """Return the price of a model on a day (today by default), None when it is not known."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +68,18 @@ class PlannedCall:
         input_tokens: tokens of the input, exact or an over-estimate; None when nothing bounds them.
         max_output_tokens: the most the answer may have.
         context: the context of the step that asks.
+        provider: who serves the model.
+        source: "live", "local" or "mock", as `LLMText.source`.
+        quote: the model's price; None when it has none.
     """
 
     model: str
     input_tokens: int | None
     max_output_tokens: int
     context: WorkflowContext
+    provider: str = ""
+    source: str = "live"
+    quote: Quote | None = None
 
 
 class Hold(Protocol):
@@ -53,7 +101,13 @@ class Hold(Protocol):
 
 
 class Guard(Protocol):
-    """Asked before every call to a model: a budget, a rate limit."""
+    """Asked before every call to a model: a budget, a rate limit, a ledger.
+
+    Calls that are answered from a recording cost nothing and go past the guards, but for those
+    with a true `counts_replays`. Counting a call's input beforehand takes time: it is left out
+    where every guard has a false `needs_input_bound`. One with a method `excuse(result)` is told of
+    results that come from a cache: what they report as their usage has been paid for.
+    """
 
     def reserve(self, call: PlannedCall) -> Awaitable[Hold]:
         """Set aside what the call may cost, or raise because there is not enough."""

@@ -11,8 +11,10 @@ from tta_notebook.core.context import WorkflowContext, current_context
 from tta_notebook.core.errors import WorkflowError
 from tta_notebook.core.events import STOPPED, Span, Status
 from tta_notebook.core.ids import Ids
+from tta_notebook.core.money import usd
+from tta_notebook.core.preview import preview
 from tta_notebook.core.stream import stream
-from tta_notebook.core.usage import Usage, usage_of
+from tta_notebook.core.usage import Usage, cost_of, usage_of
 
 T = TypeVar("T")
 
@@ -26,6 +28,7 @@ _under_way: set[asyncio.Task[Any]] = set()
 
 # Results of these types report no usage; asking each of them would be paid at every step.
 _SILENT = frozenset({str, int, float, bool, list, tuple, set, bytes, type(None)})
+_NONE: frozenset[type] = frozenset()
 
 
 class Run(Generic[T]):
@@ -45,6 +48,7 @@ class Run(Generic[T]):
         spans_dropped: how many more there were.
         failed_span: the innermost span of the failure, if it failed.
         marks: how many ends, notes and pieces of text there were.
+        unpriced_calls: how many reports of usage came without a cost.
 
     >>> from tta_notebook import LambdaPrimitive
     >>> async def main():
@@ -64,7 +68,9 @@ class Run(Generic[T]):
     failed_span: Span | None = None
     marks: int = 0
     end_ns: int = 0
+    unpriced_calls: int = 0
     _usage: Usage | None = None
+    _cost: int | None = None
     _counted: dict[int, object] | None = None
     _is_asked_to_stop: bool = False
     _task: asyncio.Task[T] | None = None
@@ -75,7 +81,11 @@ class Run(Generic[T]):
         self.workflow_name = workflow_name
         self.spans: list[Span] = []
         self._outer = outer
-        self._audience = stream.audience
+        audience = self._audience = stream.audience
+        # Read at every step, so kept here: what stands on the class is found more slowly.
+        self._listeners = None if audience is None else audience.first
+        self._tell_end = None if audience is None else audience.tell_end
+        self._silent = _NONE if audience is not None and audience.with_previews else _SILENT
         self.start_ns = clock.source()
 
     def __repr__(self) -> str:
@@ -166,9 +176,17 @@ class Run(Generic[T]):
         return self._usage
 
     @property
+    def cost_pico(self) -> int | None:
+        """What its calls cost together, in pico-dollars; None when none of them had a price."""
+        return self._cost
+
+    @property
     def cost_usd(self) -> float | None:
-        """What it cost, in USD; None while nothing is known about prices."""
-        return None
+        """What its calls cost together, in USD; None when none of them had a price.
+
+        Where `unpriced_calls` is not 0 it is the cost of the others.
+        """
+        return None if self._cost is None else usd(self._cost)
 
     @property
     def trace_id_hex(self) -> str:
@@ -194,8 +212,13 @@ class Run(Generic[T]):
             self.spans.append(span)
         else:
             self.spans_dropped += 1
-        if self._audience is not None:
-            self._audience.began(span, input_data)
+            if self._audience is not None:
+                self._audience.tend()
+        if self._listeners is not None:
+            if len(self.spans) == 1:
+                self._listeners = self._listeners.tell_first(span, input_data)
+            else:
+                self._listeners.tell(span, input_data)
         if self._outer is not None:
             self._outer.include(span)
 
@@ -212,11 +235,17 @@ class Run(Generic[T]):
         """Record that a span has ended well, and return when."""
         span.end_ns = end_ns = clock.source()
         self.marks += 1
-        if type(result) not in _SILENT and (reported := usage_of(result)) is not None:
-            self.book(span, reported)
-        if self._audience is not None:
-            self._audience.finished(span, result)
+        if type(result) not in self._silent:
+            self._look_at(span, result)
+        if self._tell_end is not None:
+            self._tell_end(span)
         return end_ns
+
+    def _look_at(self, span: Span, result: object) -> None:
+        if self._silent is not _SILENT:
+            span.put("output", preview(result))
+        if type(result) not in _SILENT and (reported := usage_of(result)) is not None:
+            self.book(span, reported, cost_of(result))
 
     def fail(self, span: Span, error: BaseException) -> None:
         """Record that a span has ended with an error or was cancelled."""
@@ -225,8 +254,8 @@ class Run(Generic[T]):
         if self.failed_span is None and not isinstance(error, STOPPED):
             self.failed_span = span
         self.marks += 1
-        if self._audience is not None:
-            self._audience.ended(span)
+        if self._tell_end is not None:
+            self._tell_end(span)
 
     def streamed(self, span: Span, text: str) -> None:
         """Record a piece of streamed text."""
@@ -242,16 +271,33 @@ class Run(Generic[T]):
         if self.status == "ok":
             self.failed_span = None  # a failure that the workflow recovered from
         self._counted = None
+        if self._audience is not None:
+            self._audience.tend()
 
-    def book(self, span: Span, reported: object) -> None:
-        """Count a usage that was reported, once."""
+    def has_more_to_come(self) -> bool:
+        """Tell whether spans of it may still end: after it, too, for work in the background."""
+        return self.status == "running" or any(not span.end_ns for span in self.spans)
+
+    def book(self, span: Span, reported: object, cost_pico: int | None = None) -> None:
+        """Count a usage that was reported, and its cost, once."""
         # A result that is passed on, or wrapped by the steps around it, reports the same again.
         if self._is_counted(reported):
             return
         usage = Usage.read(reported)
         if usage is not None:
-            span.put("usage", usage)
-            self._add(usage)
+            span.put("usage", usage if span.usage is None else span.usage + usage)
+            if cost_pico is not None:
+                span.put("cost", cost_pico + (span.cost_pico or 0))
+            self._add(usage, cost_pico)
+
+    def price(self, span: Span, cost_pico: int) -> None:
+        """Add the cost of a usage that was booked without one."""
+        span.put("cost", cost_pico + (span.cost_pico or 0))
+        run: Run[Any] | None = self
+        while run is not None:
+            run._cost = cost_pico + (run._cost or 0)  # noqa: SLF001 - our own class
+            run.unpriced_calls = max(0, run.unpriced_calls - 1)
+            run = run._outer  # noqa: SLF001 - our own class
 
     def excuse(self, result: object) -> None:
         """Take what a result reports for counted: it was paid for by an earlier call."""
@@ -267,7 +313,11 @@ class Run(Generic[T]):
         self._counted[id(reported)] = reported
         return False
 
-    def _add(self, usage: Usage) -> None:
+    def _add(self, usage: Usage, cost_pico: int | None) -> None:
         self._usage = usage if self._usage is None else self._usage + usage
+        if cost_pico is None:
+            self.unpriced_calls += 1
+        else:
+            self._cost = cost_pico + (self._cost or 0)
         if self._outer is not None:
-            self._outer._add(usage)  # noqa: SLF001 - our own class
+            self._outer._add(usage, cost_pico)  # noqa: SLF001 - our own class

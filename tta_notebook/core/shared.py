@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tta_notebook.core import clock
 
 if TYPE_CHECKING:
-    from tta_notebook.core.protocols import Guard, StepStore
+    from tta_notebook.core.protocols import Guard, Prices, StepStore
 
 
 class Shared:
@@ -29,6 +29,8 @@ class Shared:
     guards: tuple[Guard, ...] = ()
     step_store: StepStore | None = None
     backends: Mapping[str, Any] | None = None
+    prices: Prices | None = None
+    around: Shared | None = None
     trace_id: str | None = None
     remote_parent: str | None = None
     checkpoints: list[tuple[str, float]] | None = None
@@ -40,7 +42,8 @@ class Shared:
     def known_trace_id(self) -> str:
         """Return the W3C trace id, made when it is first asked for."""
         if self.trace_id is None:
-            self.trace_id = os.urandom(16).hex()
+            # One of them: a run's loop and a sink's thread may ask for it at the same time.
+            return str(self.__dict__.setdefault("trace_id", os.urandom(16).hex()))
         return self.trace_id
 
     def known_correlation_id(self) -> str:
@@ -52,8 +55,13 @@ class Shared:
             self.correlation_id = str(uuid.uuid4())
         return self.correlation_id
 
-    def guarded_by(self, guards: tuple[Guard, ...]) -> Shared:
-        """Return the same with other guards; everything that can be written to stays one."""
+    @property
+    def origin(self) -> Shared:
+        """The one that a part of the run with guards of its own was made of: the run's identity."""
+        return self if self.around is None else self.around
+
+    def guarded_by(self, guards: tuple[Guard, ...], prices: Prices | None) -> Shared:
+        """Return the same with other guards and prices; what can be written to stays one."""
         # What is made when it is first asked for is made now: else each side would make its own.
         for name in ("metadata", "state", "tags", "baggage"):
             if getattr(self, name) is None:
@@ -64,4 +72,7 @@ class Shared:
         self.known_correlation_id()
         same = copy.copy(self)
         same.guards = guards
+        same.around = self.origin
+        if prices is not None:
+            same.prices = prices
         return same

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
+
+from tta_notebook.core.money import to_pico
 
 # The names under which results in the field report the same figures.
 _NAMES = {
@@ -79,6 +81,18 @@ def usage_of(result: object) -> object | None:
             return cast("Mapping[str, object]", result).get("usage")
         return getattr(result, "usage", None)
     except Exception:  # noqa: BLE001 - a property of someone's result may raise anything; it reports nothing then
+        return None
+
+
+def cost_of(result: object) -> int | None:
+    """Return what a step's result says it cost, `.cost_usd` or `["cost_usd"]`, in pico-dollars."""
+    try:
+        if not isinstance(result, str) and isinstance(result, Mapping):
+            stated = cast("Mapping[str, object]", result).get("cost_usd")
+        else:
+            stated = getattr(result, "cost_usd", None)
+        return None if stated is None else to_pico(cast("Any", stated))
+    except Exception:  # noqa: BLE001 - as above; and what is no amount of money says nothing
         return None
 
 
