@@ -49,6 +49,16 @@ DATA = {
     "CompensationFailedError": {"errors": [ValueError("undo")], "uncompensated": ["book"]},
     "CacheKeyError": {"path": "input['a']"},
     "StorageError": {"path": "runs.db"},
+    "BudgetExceededError": {
+        "limit_usd": 10.0,
+        "spent_usd": 4.0,
+        "held_usd": 6.0,
+        "scope": "user a",
+        "budget": "each day",
+    },
+    "UnboundedCostError": {"model": "mystery"},
+    "CassetteMissError": {"path": "a.jsonl", "nearest": {"model": "m"}, "difference": "seed"},
+    "CassetteSecretError": {"path": "a.jsonl", "place": "request", "kind": "a key"},
     "EncodeError": {"path": "value['a']"},
 }
 

@@ -573,8 +573,8 @@ def test_a_lookup_makes_one_note():
     with capture() as spans:
         run_virtual(main)
     first, second = notes(spans)
-    assert first == {"hit": False}
-    assert second == {"hit": True, "age_s": pytest.approx(3), "saved": 0}
+    assert first == {"hit": False, "key": second["key"]}
+    assert second == {"hit": True, "age_s": pytest.approx(3), "saved": 0, "key": first["key"]}
     assert [span.name for span in spans] == ["model", "cache model", "cache model"]
 
 

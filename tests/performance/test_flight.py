@@ -504,8 +504,9 @@ def test_the_call_is_part_of_the_run_that_began_it_and_the_others_point_to_it():
     assert second.usage == third.usage
     assert second.usage is None or second.usage.total_tokens == 0
     [[begun], [joined], [hit]] = [run.root.noted("cache") for run in (first, second, third)]
-    assert begun.data == {"hit": False}
-    assert joined.data == {"hit": False, "joined": first.spans[1].span_id}
+    key = hit.data["key"]
+    assert begun.data == {"hit": False, "key": key}
+    assert joined.data == {"hit": False, "joined": first.spans[1].span_id, "key": key}
     assert hit.data["hit"]
     assert hit.data["saved"] == 9
     assert cache.get_stats()["tokens_saved"] == 18

@@ -14,6 +14,7 @@ from tta_notebook.core.errors import ConfigurationError, ModelOutputError
 from tta_notebook.core.primitive import WorkflowPrimitive
 from tta_notebook.core.protocols import Embedder
 from tta_notebook.core.usage import Usage
+from tta_notebook.llm.models import chosen_embedder
 from tta_notebook.llm.sentence_encoder import SentenceEncoder
 
 Vector: TypeAlias = list[float]
@@ -84,10 +85,10 @@ class EmbeddingPrimitive(WorkflowPrimitive[Any, Any]):
         return await self.execute(list(texts))
 
     async def _batch(self, texts: list[str], context: WorkflowContext) -> list[Vector]:
-        vectors = self._checked(await self._embedder.embed(texts), len(texts))
-        count = getattr(self._embedder, "count_tokens", None)
-        if count is not None and context.span is not None:
-            context.used(Usage(input_tokens=await count(texts)))
+        embedder = chosen_embedder(context, self.model, self._embedder, texts)
+        vectors = self._checked(await embedder.embed(texts), len(texts))
+        if context.span is not None and (used := await _used(embedder, texts)) is not None:
+            context.used(used)
         return vectors
 
     def _checked(self, found: Any, count: int) -> list[Vector]:
@@ -110,6 +111,14 @@ class EmbeddingPrimitive(WorkflowPrimitive[Any, Any]):
             "It must give one vector per text, all of one length.",
             model=self.model,
         )
+
+
+async def _used(embedder: Embedder, texts: list[str]) -> Usage | None:
+    # A recording knows what its call used, and cannot count.
+    if isinstance(known := getattr(embedder, "last_usage", None), Usage):
+        return known
+    count = getattr(embedder, "count_tokens", None)
+    return None if count is None else Usage(input_tokens=await count(texts))
 
 
 class _FunctionEmbedder:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import date
 
 from tta_notebook.core import clock
 from tta_notebook.core.context import WorkflowContext
-from tta_notebook.core.errors import ModelError, ModelTimeoutError
-from tta_notebook.core.protocols import Hold, PlannedCall
+from tta_notebook.core.errors import CacheKeyError, ModelTimeoutError
+from tta_notebook.core.money import usd
+from tta_notebook.core.protocols import Guard, Hold, PlannedCall, Quote
 from tta_notebook.core.usage import Usage
-from tta_notebook.llm.backends.base import Backend, CountsTokens, ModelDelta, ModelRequest
+from tta_notebook.llm.backends.base import Backend, ModelDelta, ModelRequest
+from tta_notebook.llm.cassettes.request import chat
 from tta_notebook.llm.closable import closable
-from tta_notebook.llm.text import LLMText
-from tta_notebook.llm.usage import estimate_input_tokens, estimate_usage
+from tta_notebook.llm.pricing import quote_of
+from tta_notebook.llm.text import LLMText, Source
+from tta_notebook.llm.tokens import TokenBound, input_bound
+from tta_notebook.llm.usage import estimate_usage, sound
 
 
 class Exchange:
@@ -37,6 +42,8 @@ class Exchange:
         self._pieces: list[str] = []
         self._has_begun = False
         self._usage: Usage | None = None
+        self._bound: TokenBound | None = None
+        self._price_date: date | None = None
         self._served = ""
         self._finish_reason: str | None = None
         self._first_token_s: float | None = None
@@ -45,6 +52,11 @@ class Exchange:
     def provider(self) -> str:
         """Who serves the model."""
         return getattr(self._backend, "provider", type(self._backend).__name__)
+
+    @property
+    def source(self) -> Source:
+        """Whether the answer is live, local, a replay or a mock's."""
+        return getattr(self._backend, "source", "live")
 
     async def texts(self) -> AsyncGenerator[str, None]:
         """Give the answer's text as it comes; closing the generator stops the model.
@@ -73,9 +85,10 @@ class Exchange:
         return LLMText(
             "".join(self._pieces),
             usage=self._used(),
+            cost_usd=self._cost_usd(),
             model=self._served or self._request.model,
             requested_model=self._requested,
-            source=getattr(self._backend, "source", "live"),
+            source=self.source,
             finish_reason=self._finish_reason,
             first_token_s=self._first_token_s,
         )
@@ -83,34 +96,40 @@ class Exchange:
     async def _reserve(self) -> list[Hold]:
         """Ask every guard, and cap the answer by what their holds pay for."""
         holds: list[Hold] = []
-        if not self._context.guards:
+        guards = self._guards()
+        if not guards:
             return holds
+        if any(getattr(guard, "needs_input_bound", True) for guard in guards):
+            self._bound = await input_bound(self._backend, self._request, self._requested)
         call = PlannedCall(
             self._requested,
-            await self._count_input(),
+            None if self._bound is None else self._bound.tokens,
             self._request.max_output_tokens,
             self._context,
+            self.provider,
+            self.source,
+            self._quote(),
         )
         try:
-            for guard in self._context.guards:
-                holds.append(await guard.reserve(call))  # noqa: PERF401 - kept when a later one refuses
+            for guard in guards:
+                hold = await guard.reserve(call)
+                holds.append(hold)
+                if hold.max_output_tokens is not None:
+                    most = min(call.max_output_tokens, hold.max_output_tokens)
+                    # The guards after it need to pay for no more than that.
+                    call = replace(call, max_output_tokens=most)
         except BaseException:
             for hold in holds:
                 hold.release()
             raise
-        caps = [hold.max_output_tokens for hold in holds if hold.max_output_tokens is not None]
-        most = min([self._request.max_output_tokens, *caps])
-        self._request = replace(self._request, max_output_tokens=most)
+        self._request = replace(self._request, max_output_tokens=call.max_output_tokens)
         return holds
 
-    async def _count_input(self) -> int:
-        if isinstance(self._backend, CountsTokens):
-            try:
-                return await self._backend.count_input_tokens(self._request)
-            except ModelError:
-                # Not every server can count; one that is gone will say so when it is asked.
-                return estimate_input_tokens(self._request.messages)
-        return estimate_input_tokens(self._request.messages)
+    def _guards(self) -> Sequence[Guard]:
+        guards = self._context.guards
+        if self.source != "replay":
+            return guards
+        return [guard for guard in guards if getattr(guard, "counts_replays", False)]
 
     async def _deltas(self) -> AsyncGenerator[str, None]:
         start_s = clock.monotonic()
@@ -123,7 +142,8 @@ class Exchange:
 
     def _take(self, delta: ModelDelta, start_s: float) -> None:
         self._has_begun = True
-        self._usage = delta.usage or self._usage
+        self._usage = sound(delta.usage) or self._usage
+        self._price_date = delta.price_date or self._price_date
         self._served = delta.model or self._served
         self._finish_reason = delta.finish_reason or self._finish_reason
         if delta.text:
@@ -133,24 +153,66 @@ class Exchange:
 
     def _used(self) -> Usage:
         if self._usage is None:
-            self._usage = estimate_usage(self._request.messages, "".join(self._pieces))
+            estimate = estimate_usage(self._request.messages, "".join(self._pieces))
+            # An estimate errs upwards, but never beyond what the call was allowed.
+            self._usage = replace(
+                estimate,
+                input_tokens=estimate.input_tokens if self._bound is None else self._bound.tokens,
+                output_tokens=min(estimate.output_tokens, self._request.max_output_tokens),
+            )
         return self._usage
 
+    def _quote(self) -> Quote | None:
+        return quote_of(
+            self._requested,
+            self._context,
+            source=self.source,
+            provider=self.provider,
+            served=self._served,
+            at=self._price_date,
+        )
+
+    def _cost_usd(self) -> float | None:
+        quote = self._quote()
+        return None if quote is None else usd(quote.cost(self._used()))
+
     def _book(self, holds: list[Hold], *, was_sent: bool) -> None:
-        for hold in holds:
-            if was_sent:
-                hold.settle(self._used())
-            else:
-                hold.release()
-        if was_sent:
+        quote = self._quote()
+        usage = self._used() if was_sent else None
+        cost_pico = None if quote is None or usage is None else quote.cost(usage)
+        if usage is not None:
             # The result may not be able to: a typed output, a call that was cancelled.
-            self._context.used(self._used())
+            self._context.used(usage, cost_pico)
+        for hold in holds:
+            if usage is None:
+                hold.release()
+            else:
+                hold.settle(usage)
+        if self._context.span is not None:
+            self._note(usage, quote, cost_pico)
+
+    def _note(self, usage: Usage | None, quote: Quote | None, cost_pico: int | None) -> None:
+        """Say on the span what only this call knows; what comes after `usage` is for records."""
         self._context.note(
             "model",
             model=self._requested,
             served=self._served or None,
-            source=getattr(self._backend, "source", "live"),
+            provider=self.provider,
+            source=self.source,
             finish_reason=self._finish_reason,
             first_token_s=self._first_token_s,
-            usage=self._used() if was_sent else None,
+            usage=usage,
+            cost_usd=None if cost_pico is None else usd(cost_pico),
+            price_date=None if quote is None else quote.date.isoformat(),
+            price_source=None if quote is None else quote.source,
+            price=None if quote is None else quote.terms(),
+            request_key=_key_of(self._requested, self._request),
         )
+
+
+def _key_of(requested: str, request: ModelRequest) -> str | None:
+    """Return what equal requests have in common; None for one that cannot be compared."""
+    try:
+        return chat(requested, request).key
+    except CacheKeyError:
+        return None

@@ -15,7 +15,7 @@ from tta_notebook.core.version import version_of
 from tta_notebook.llm.backends.base import Backend, ModelRequest
 from tta_notebook.llm.exchange import Exchange
 from tta_notebook.llm.messages import PromptInput, conversation
-from tta_notebook.llm.models import ModelLike, as_backend, choose
+from tta_notebook.llm.models import ModelLike, as_backend, choose, chosen_backend
 from tta_notebook.llm.schema import OutputSchema
 from tta_notebook.llm.text import LLMText
 
@@ -196,9 +196,7 @@ class LLMPrimitive(WorkflowPrimitive[PromptInput, TOut]):
             json_schema=None if self._schema is None else self._schema.json_schema,
             settings=chosen.settings,
         )
-        # A run may bring another backend: a recording, a script.
-        replaced = context.backend(chosen.requested)
-        backend = self._backend if replaced is None else as_backend(replaced)
+        backend = chosen_backend(context, chosen.requested, self._backend, request)
         return Exchange(chosen.requested, request, backend, context)
 
     def _result(self, exchange: Exchange) -> TOut:

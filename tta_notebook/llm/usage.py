@@ -13,6 +13,8 @@ _PER_MESSAGE = 8
 # Templates may add a system prompt of their own (SmolLM2's has 23 tokens).
 _PER_CONVERSATION = 32
 
+_ABSURD = 10**12
+
 # Pieces a byte-pair tokenizer is unlikely to cut finer: up to three letters, one digit or sign, a
 # run of white space that is more than the single blank words carry along. Against SmolLM2's
 # tokenizer: prose 1.3 times too many, JSON 1.3, code 1.2, German 1.2, Japanese 1.8, never too few.
@@ -45,6 +47,24 @@ def estimate_usage(messages: Iterable[Message], output: str) -> Usage:
         output_tokens=estimate_tokens(output),
         estimated=True,
     )
+
+
+def sound(usage: Usage | None) -> Usage | None:
+    """Return a reported usage if its numbers can be: whole, from 0, and fewer than a trillion.
+
+    A server's mistake counts as not said, so that the call is estimated and not booked as free.
+    """
+    if usage is None:
+        return None
+    numbers = (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_input_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+    )
+    is_sound = all(type(each) is int and 0 <= each < _ABSURD for each in numbers)
+    return usage if is_sound else None
 
 
 def _tokens_of_piece(piece: str) -> int:

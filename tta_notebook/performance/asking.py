@@ -115,7 +115,7 @@ class Asking:
                 entry, at_s = question.expired, now_s()
                 if entry is None or not self._freshness.may_stand_in(entry, at_s):
                     raise
-                return self._hits.value(entry, at_s, FOR_ERROR, question.context)
+                return self._hits.value(question.key, entry, at_s, FOR_ERROR, question.context)
             if answer is not LOST:
                 return answer
             if is_first:
@@ -133,7 +133,7 @@ class Asking:
     ) -> Any:
         ticket = flight.enter(context)
         if is_first:
-            self._note_miss(context)
+            self._note_miss(flight, context)
             answer = await flight.wait(ticket)
             return answer if answer is LOST else answer.value
         self._counts.joined += 1
@@ -145,13 +145,14 @@ class Asking:
             self._note_join(flight, context)
         return answer if answer is LOST else self._shared(answer, context)
 
-    def _note_miss(self, context: WorkflowContext) -> None:
+    def _note_miss(self, flight: Flight[Any], context: WorkflowContext) -> None:
         self._counts.misses += 1
-        context.note("cache", hit=False)
+        context.note("cache", hit=False, key=flight.key)
 
     def _note_join(self, flight: Flight[Any], context: WorkflowContext) -> None:
         # At the end: when it was joined, the call may not have had a span yet.
-        context.note("cache", hit=False, joined=flight.span_id(self._primitive) or True)
+        joined = flight.span_id(self._primitive) or True
+        context.note("cache", hit=False, joined=joined, key=flight.key)
 
     def _shared(self, answer: Answer, context: WorkflowContext) -> Any:
         """Return an answer as those get it who joined the call."""
@@ -176,7 +177,7 @@ class Asking:
     async def _call(self, flight: Flight[Answer], question: Question) -> Answer:
         kept = await self._kept_meanwhile(flight, question)
         if kept is not None:
-            return Answer(self._hits.value(kept, now_s(), FRESH, flight.leader), kept)
+            return Answer(self._hits.value(question.key, kept, now_s(), FRESH, flight.leader), kept)
         start_ns = clock.source()
         self._watch.begin()
         try:
@@ -254,7 +255,7 @@ class Asking:
             return
         ticket = flight.enter(context)
         if is_first:
-            self._note_miss(context)
+            self._note_miss(flight, context)
         else:
             self._counts.joined += 1
         is_begun = False
@@ -267,7 +268,7 @@ class Asking:
             entry, at_s = question.expired, now_s()
             if is_begun or entry is None or not self._freshness.may_stand_in(entry, at_s):
                 raise
-            for chunk in self._hits.chunks(entry, at_s, FOR_ERROR, context):
+            for chunk in self._hits.chunks(question.key, entry, at_s, FOR_ERROR, context):
                 yield chunk
         finally:
             if not is_first:
@@ -299,7 +300,8 @@ class Asking:
     async def _record(self, flight: StreamFlight, question: Question) -> None:
         kept = await self._kept_meanwhile(flight, question)
         if kept is not None:
-            await flight.record(_given(self._hits.chunks(kept, now_s(), FRESH, flight.leader)))
+            pieces = self._hits.chunks(question.key, kept, now_s(), FRESH, flight.leader)
+            await flight.record(_given(pieces))
             return
         start_ns = clock.source()
         self._watch.begin()

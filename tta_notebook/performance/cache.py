@@ -173,14 +173,15 @@ class CachePrimitive(WrapperPrimitive[TIn, TOut]):
                 self._counts.hits += 1
                 saved = entry.saved
                 if context.span is not None:
-                    context.note("cache", hit=True, age_s=at_s - entry.stored_at_s, saved=saved)
+                    age_s = at_s - entry.stored_at_s
+                    context.note("cache", hit=True, age_s=age_s, saved=saved, key=key)
                 if entry.usage is not None:
                     self._counts.tokens_saved += saved
                     context.reused(entry.value)
                 return cast("TOut", entry.value)
             mark = self._mark(entry, at_s, key, version, input_data, context)
             if mark is not None:
-                return cast("TOut", self._hits.value(entry, at_s, mark, context))
+                return cast("TOut", self._hits.value(key, entry, at_s, mark, context))
         question = Question(key, version, input_data, context, entry, landed)
         return cast("TOut", await self._asking.answer(question))
 
@@ -193,7 +194,7 @@ class CachePrimitive(WrapperPrimitive[TIn, TOut]):
             at_s = now_s()
             mark = self._mark(entry, at_s, key, version, input_data, context)
             if mark is not None:
-                for chunk in self._hits.chunks(entry, at_s, mark, context):
+                for chunk in self._hits.chunks(key, entry, at_s, mark, context):
                     yield chunk
                 return
         question = Question(key, version, input_data, context, entry, landed)
@@ -245,14 +246,15 @@ class CachePrimitive(WrapperPrimitive[TIn, TOut]):
         Raises:
             CacheMissError: there is none, or it is too old.
         """
-        entry = await self._keeper.get(await self._key(input_data, context), context)
+        key = await self._key(input_data, context)
+        entry = await self._keeper.get(key, context)
         at_s = now_s()
         age_s = None if entry is None or entry.error is not None else entry.age_s(at_s)
         if entry is None or age_s is None or (max_age_s is not None and age_s > max_age_s):
-            context.note("cache", hit=False)
+            context.note("cache", hit=False, key=key)
             raise missing(self.name, age_s, max_age_s)
         mark = FRESH if at_s < entry.expires_at_s else STALE
-        return cast("TOut", self._hits.value(entry, at_s, mark, context))
+        return cast("TOut", self._hits.value(key, entry, at_s, mark, context))
 
     async def invalidate(self, input_data: TIn, context: WorkflowContext | None = None) -> None:
         """Forget the answer to an input, and do not keep the one that is under way.

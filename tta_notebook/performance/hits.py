@@ -35,10 +35,10 @@ class Hits:
         self._copies = copies and keeper.needs_copies
 
     def value(
-        self, entry: Entry, at_s: float, mark: Mapping[str, Any], context: WorkflowContext
+        self, key: str, entry: Entry, at_s: float, mark: Mapping[str, Any], context: WorkflowContext
     ) -> Any:
         """Return the answer, or raise the error that it is."""
-        self._count(entry, at_s, mark, context)
+        self._count(key, entry, at_s, mark, context)
         if entry.error is not None:
             raise copy.copy(entry.error)
         value = entry.value if entry.is_immutable or not self._copies else copied(entry.value)
@@ -47,12 +47,12 @@ class Hits:
         return value
 
     def chunks(
-        self, entry: Entry, at_s: float, mark: Mapping[str, Any], context: WorkflowContext
+        self, key: str, entry: Entry, at_s: float, mark: Mapping[str, Any], context: WorkflowContext
     ) -> tuple[StreamChunk, ...]:
         """Return the answer in the pieces in which it was streamed, or in one."""
         if entry.chunks is None or entry.error is not None:
-            return (chunks.whole(self.value(entry, at_s, mark, context)),)
-        self._count(entry, at_s, mark, context)
+            return (chunks.whole(self.value(key, entry, at_s, mark, context)),)
+        self._count(key, entry, at_s, mark, context)
         pieces: tuple[StreamChunk, ...] = copied(entry.chunks) if self._copies else entry.chunks
         for chunk in pieces:
             if isinstance(chunk.content, str) and chunk.content:
@@ -61,7 +61,7 @@ class Hits:
         return pieces
 
     def _count(
-        self, entry: Entry, at_s: float, mark: Mapping[str, Any], context: WorkflowContext
+        self, key: str, entry: Entry, at_s: float, mark: Mapping[str, Any], context: WorkflowContext
     ) -> None:
         counts = self._counts
         counts.hits += 1
@@ -70,4 +70,4 @@ class Hits:
         if entry.usage is not None:
             saved = entry.usage.total_tokens
             counts.tokens_saved += saved
-        context.note("cache", hit=True, age_s=entry.age_s(at_s), saved=saved, **mark)
+        context.note("cache", hit=True, age_s=entry.age_s(at_s), saved=saved, key=key, **mark)

@@ -1,0 +1,22 @@
+"""Cost: the books, and budgets that concurrency cannot overspend."""
+
+from tta_notebook.cost.budget import Budget
+from tta_notebook.cost.budget_status import BudgetEvent, BudgetStatus
+from tta_notebook.cost.enforcement import BudgetEnforcementPrimitive
+from tta_notebook.cost.entry import LedgerEntry
+from tta_notebook.cost.ledger import Ledger
+from tta_notebook.cost.report import LedgerReport
+from tta_notebook.cost.totals import Totals
+from tta_notebook.cost.tracking import CostTrackingPrimitive
+
+__all__ = [
+    "Budget",
+    "BudgetEnforcementPrimitive",
+    "BudgetEvent",
+    "BudgetStatus",
+    "CostTrackingPrimitive",
+    "Ledger",
+    "LedgerEntry",
+    "LedgerReport",
+    "Totals",
+]
