@@ -50,6 +50,7 @@ class Shell:
 @pytest.fixture
 def bare_shell(tmp_path, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    monkeypatch.setenv("TTA_HOME", str(tmp_path / "tta"))
     # Doctests in this process leave it behind, and IPython keeps its own `_` out of its way.
     monkeypatch.delattr(builtins, "_", raising=False)
     config = Config()

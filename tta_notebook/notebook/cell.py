@@ -135,7 +135,7 @@ def _check(arguments: Arguments) -> None:
     ):
         raise UsageMistake(f"{title}: {arguments.words[0]!r} cannot be the name of a variable.")
     if "input" not in arguments.values:
-        for key in ("live", "timeout", "as"):
+        for key in ("live", "budget", "timeout", "as"):
             if key in arguments.values:
                 raise UsageMistake(
                     f"{title}: --{key} is about a run; add --input EXPR to have one."
@@ -145,6 +145,9 @@ def _check(arguments: Arguments) -> None:
 def _run_call(call: list[str], arguments: Arguments, *, awaits: bool, method: str = "run") -> str:
     if live := arguments.values.get("live"):
         call.append(f"live={live!r}")
+    if budget := arguments.values.get("budget"):
+        # As text: a float of what is written would be another amount.
+        call.append(f"budget={budget!r}")
     if timeout := arguments.values.get("timeout"):
         call.append(f"timeout_s={float(timeout)!r}")
     if "q" in arguments.values:

@@ -9,16 +9,20 @@ from tta_notebook.core.preview import preview
 from tta_notebook.core.run import Run
 from tta_notebook.notebook.rows import (
     Row,
+    cost,
     counted,
     duration,
     place_of,
     remarks,
     rows_of,
+    run_cost,
     tokens,
 )
 
 _MAX_STOPPED = 3
 _MAX_NAME = 60
+# Of the tree, before the remarks: name, state, time, tokens, cost.
+_COLUMNS = 5
 
 
 def run_text(run: Run[Any]) -> str:
@@ -34,11 +38,13 @@ def run_text(run: Run[Any]) -> str:
     """
     rows = rows_of(run)
     table = [_cells(row) for row in rows]
-    widths = [max((len(cells[i]) for cells in table), default=0) for i in range(4)]
+    widths = [max((len(cells[i]) for cells in table), default=0) for i in range(_COLUMNS)]
     lines = [headline(run)]
     for row, cells in zip(rows, table, strict=True):
         columns = [cells[0].ljust(widths[0]), cells[1].ljust(widths[1])]
-        columns += [cells[2].rjust(widths[2]), cells[3].rjust(widths[3]), cells[4]]
+        # A column that is empty in every row leaves no gap.
+        columns += [cells[i].rjust(widths[i]) for i in range(2, _COLUMNS) if widths[i] or i < 4]  # noqa: PLR2004 - the first four are always there
+        columns.append(cells[_COLUMNS])
         lines.append("  ".join(columns if row.span else cells[:1]).rstrip())
     lines.append(outcome(run))
     return "\n".join(line for line in lines if line)
@@ -50,7 +56,7 @@ def headline(run: Run[Any]) -> str:
     facts = [run.workflow_name, run.status, duration(run.duration_s), counted(count, "step")]
     if run.usage is not None:
         facts.append(f"{tokens(run.usage)} tokens")
-    return "  ".join(facts)
+    return "  ".join(filter(None, [*facts, run_cost(run)]))
 
 
 def outcome(run: Run[Any]) -> str:
@@ -86,15 +92,16 @@ def progress_text(run: Run[Any]) -> str:
 
 def run_table(run: Run[Any]) -> str:
     """Return a run as a plain table, a line a step, with milliseconds from the run's start."""
-    head = ("step", "kind", "state", "start ms", "ms", "tokens")
+    head = ("step", "kind", "state", "start ms", "ms", "tokens", "cost")
     lines: list[tuple[str, ...]] = [head]
     for row in rows_of(run):
         if row.span is None:
-            lines.append((f"{'  ' * row.depth}… {row.hidden:,} more", "", "", "", "", ""))
+            lines.append((f"{'  ' * row.depth}… {row.hidden:,} more", "", "", "", "", "", ""))
             continue
         span = row.span
         start_ms = (span.start_ns - run.start_ns) / 1e6
-        figures = (f"{start_ms:.1f}", f"{span.duration_s * 1e3:.1f}", tokens(span.usage))
+        times = (f"{start_ms:.1f}", f"{span.duration_s * 1e3:.1f}")
+        figures = (*times, tokens(span.usage), cost(span))
         name = f"{'  ' * row.depth}{_short(span.name)}"
         lines.append((name, span.kind, span.status, *figures))
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
@@ -119,6 +126,7 @@ def run_json(run: Run[Any]) -> str:
             "start_ms": round((span.start_ns - run.start_ns) / 1e6, 3),
             "duration_ms": round(span.duration_s * 1e3, 3),
             "tokens": _usage_json(span.usage),
+            "cost_usd": span.cost_usd,
             "error": error_text(span.error) or None,
             "notes": [{"name": note.name, **note.data} for note in span.notes or ()],
         }
@@ -130,6 +138,7 @@ def run_json(run: Run[Any]) -> str:
         "status": run.status,
         "duration_ms": round(run.duration_s * 1e3, 3),
         "tokens": _usage_json(run.usage),
+        "cost_usd": run.cost_usd,
         "spans": spans,
         "spans_dropped": run.spans_dropped,
     }
@@ -142,15 +151,16 @@ def _usage_json(usage: Any) -> dict[str, int] | None:
     return {"input": usage.input_tokens, "output": usage.output_tokens}
 
 
-def _cells(row: Row) -> tuple[str, str, str, str, str]:
+def _cells(row: Row) -> tuple[str, ...]:
     if row.span is None:
-        return (f"{row.guides}… {row.hidden:,} more", "", "", "", "")
+        return (f"{row.guides}… {row.hidden:,} more", "", "", "", "", "")
     span = row.span
     return (
         f"{row.guides}{_short(span.name)}",
         span.status,
         duration(span.duration_s),
         tokens(span.usage),
+        cost(span),
         "  ".join(remarks(row)),
     )
 

@@ -17,6 +17,7 @@ from tta_notebook.notebook.display import run_text
 from tta_notebook.notebook.ipython import RUN_CODE, Shell, UsageError
 from tta_notebook.notebook.loop import Heartbeat
 from tta_notebook.notebook.magics import TTAMagics
+from tta_notebook.notebook.money import Money
 from tta_notebook.notebook.options import UsageMistake
 from tta_notebook.notebook.picture import run_html
 from tta_notebook.notebook.runtime import Runtime
@@ -79,7 +80,8 @@ class Extension:
         self._transform = CellTransform(shell)
         self._matcher = Matcher(self._runtime)
         self._heartbeat = Heartbeat()
-        self._magics = TTAMagics(shell, self._runtime)
+        self._money = Money()
+        self._magics = TTAMagics(shell, self._runtime, self._money)
         self._tracing = (False, False)
 
     def add(self) -> None:
@@ -96,6 +98,7 @@ class Extension:
             _formatter(shell, mime).for_type(kind, show)
         self._tracing = (stream.is_enabled, stream.with_previews)
         stream.enable(previews=True)
+        self._money.add()
 
     def remove(self) -> None:
         """Remove everything, magics included, which IPython would leave behind."""
@@ -115,6 +118,7 @@ class Extension:
             shell.Completer.custom_matchers.remove(self._matcher)
         for mime, kind, _ in self._formatters():
             _formatter(shell, mime).pop(kind, None)
+        self._money.remove()
         was_enabled, with_previews = self._tracing
         stream.disable()
         if was_enabled:

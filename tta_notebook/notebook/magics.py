@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, needs_local_scope
 from IPython.core.magic import no_var_expand as raw_line
 
 from tta_notebook.core.algebra import as_primitive
-from tta_notebook.core.errors import CompositionError, Names
+from tta_notebook.core.errors import CompositionError, ConfigurationError, Names
 from tta_notebook.core.graph import Graph
 from tta_notebook.core.run import Run
 from tta_notebook.notebook.cell import run_words, transform
 from tta_notebook.notebook.display import run_json, run_table, run_text
 from tta_notebook.notebook.ipython import Shell, UsageError
+from tta_notebook.notebook.money import Money, budget_text
 from tta_notebook.notebook.options import (
+    BUDGET,
+    COSTS,
     GRAPH,
     RUN,
     TRACE,
@@ -30,9 +34,14 @@ from tta_notebook.notebook.options import (
     UsageMistake,
     parse_expression,
     read,
+    seconds_in,
 )
 from tta_notebook.notebook.rows import is_run, short_id
 from tta_notebook.notebook.runtime import Runtime
+
+if TYPE_CHECKING:
+    from tta_notebook.cost.report import LedgerReport
+    from tta_notebook.report.chart import Chart
 
 _FORMATS = {"tree": run_text, "table": run_table, "json": run_json}
 
@@ -43,9 +52,10 @@ class TTAMagics(Magics):
 
     shell: Shell
 
-    def __init__(self, shell: Shell, runtime: Runtime) -> None:
+    def __init__(self, shell: Shell, runtime: Runtime, money: Money) -> None:
         super().__init__(shell)
         self._runtime = runtime
+        self._money = money
 
     @raw_line
     @cell_magic
@@ -97,6 +107,7 @@ class TTAMagics(Magics):
             workflow,
             self._evaluate(expression, local_ns),
             name=name,
+            budget=arguments.values.get("budget"),
             timeout_s=None if timeout_s is None else float(timeout_s),
             quiet="q" in arguments.values,
         )
@@ -128,6 +139,57 @@ class TTAMagics(Magics):
         except CompositionError:
             kind = type(workflow).__name__
             raise UsageError(f"{GRAPH.title}: {text} is a {kind}, not a workflow.") from None
+
+    @raw_line
+    @line_magic
+    def tta_costs(self, line: str) -> LedgerReport | Chart | None:
+        """Show what calls to models have cost. %tta_costs -h has the rest."""
+        arguments = self._read(COSTS, line)
+        if arguments is None:
+            return None
+        ledger, values = self._money.ledger, arguments.values
+        since = timedelta(seconds=seconds_in(values["since"])) if "since" in values else None
+        by = values.get("by")
+        if "plot" in values:
+            from tta_notebook.report.figures import cost_chart  # noqa: PLC0415 - only who draws
+
+            return cost_chart(ledger, by or "model", since)
+        if by is None:
+            return ledger.report(since)
+        from tta_notebook.cost.report import LedgerReport  # noqa: PLC0415 - loaded by now
+
+        return LedgerReport(ledger.totals(since), {by: ledger.lines(by, since)})
+
+    @raw_line
+    @needs_local_scope
+    @line_magic
+    def tta_budget(self, line: str, local_ns: dict[str, Any] | None = None) -> None:
+        """Show, set or clear the notebook's budget. %tta_budget -h has the rest."""
+        arguments = self._read(BUDGET, line)
+        if arguments is None:
+            return
+        verb, *amount = arguments.words or ["show"]
+        if verb == "set" and amount:
+            self._set_budget(self._evaluate(amount[0], local_ns), arguments.values)
+        elif verb == "clear" and not amount and not arguments.values:
+            self._money.clear_budget()
+        elif verb != "show" or amount or arguments.values:
+            raise UsageError(
+                f"{BUDGET.title}: write {BUDGET.title} set USD [--per day], {BUDGET.title} clear, "
+                f"or {BUDGET.title} alone; -h has the rest."
+            )
+        print(budget_text(self._money.budget))  # noqa: T201 - a magic prints
+
+    def _set_budget(self, amount: Any, values: dict[str, str]) -> None:
+        try:
+            self._money.set_budget(
+                amount,
+                values.get("per", "total"),
+                values.get("scope"),
+                values.get("timezone", "UTC"),
+            )
+        except ConfigurationError as error:
+            raise UsageError(str(error)) from None
 
     def _read(self, magic: Magic, line: str) -> Arguments | None:
         """Read a magic's line; print its help and return None when that is what it asks for."""

@@ -16,6 +16,8 @@ from difflib import get_close_matches
 
 LIVE_MODES = ("auto", "widget", "html", "off")
 FORMATS = ("tree", "table", "json")
+DIMENSIONS = ("model", "workflow", "user", "step", "session", "day")
+PERIODS = ("request", "run", "day", "month", "total")
 
 
 class UsageMistake(ValueError):  # noqa: N818 - what the user did; the extension turns it into UsageError
@@ -117,6 +119,7 @@ _HELP = Option("-h", "show this help")
 _QUIET = Option("-q", "show nothing: no picture of the run, no value")
 _LIVE = Option("--live", "how to show the run while it goes on", "MODE", LIVE_MODES)
 _TIMEOUT = Option("--timeout", "stop the run after S seconds", "S")
+_BUDGET = Option("--budget", "spend at most this much on models in the run", "USD")
 
 WORKFLOW = Magic(
     "tta_workflow",
@@ -126,6 +129,7 @@ WORKFLOW = Magic(
     (
         Option("--input", "run it on this Python expression", "EXPR"),
         _LIVE,
+        _BUDGET,
         _TIMEOUT,
         Option("--as", "also bind the Run to this variable", "VAR"),
         _QUIET,
@@ -143,7 +147,7 @@ RUN = Magic(
     "%",
     "Run a workflow; its value is the Run.",
     ("NAME", "EXPR"),
-    (_LIVE, _TIMEOUT, _QUIET, _HELP),
+    (_LIVE, _BUDGET, _TIMEOUT, _QUIET, _HELP),
     "NAME EXPR",
     "In plain Python: `await NAME.run(EXPR)`.\n\n"
     "  %tta_run ask 'why?'\n"
@@ -168,8 +172,40 @@ GRAPH = Magic(
     "NAME|EXPR",
     "In plain Python: `workflow.graph()`.",
 )
-MAGICS = {magic.name: magic for magic in (WORKFLOW, RUN, TRACE, GRAPH)}
+COSTS = Magic(
+    "tta_costs",
+    "%",
+    "Show what calls to models have cost, in this notebook and in others before.",
+    (),
+    (
+        Option("--by", "add up by one thing only", "WHAT", DIMENSIONS),
+        Option("--since", "only the last so long: 90s, 30m, 12h, 7d", "SPAN"),
+        Option("--plot", "draw it"),
+        _HELP,
+    ),
+    "",
+    "In plain Python: `ledger.report()` of the Ledger in `configure(guards=[ledger])`.",
+)
+BUDGET = Magic(
+    "tta_budget",
+    "%",
+    "Show, set or clear the budget that all runs of this notebook keep to.",
+    ("NAME", "EXPR"),
+    (
+        Option("--per", "when it begins anew; by default total", "PERIOD", PERIODS),
+        Option("--scope", "one for each user, workflow, model, tag, …", "SCOPE"),
+        Option("--timezone", "whose midnight ends a day or month; by default UTC", "ZONE"),
+        _HELP,
+    ),
+    "[set USD | clear]",
+    "Budgets per day and month go on when the kernel is started anew, and other notebooks share\n"
+    "them. In plain Python: `configure(guards=[Budget(USD, per='day')])`.\n\n"
+    "  %tta_budget set 5 --per day\n"
+    "  %tta_budget",
+)
+MAGICS = {magic.name: magic for magic in (WORKFLOW, RUN, TRACE, GRAPH, COSTS, BUDGET)}
 
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _SPACE = re.compile(r"\s*")
 _FLAG = re.compile(r"--[A-Za-z][\w-]*|-[qh](?![\w.(\[])")
 _WORD = re.compile(r"'[^']*'|\"[^\"]*\"|[^\s;#]+")
@@ -240,6 +276,10 @@ def _check_value(magic: Magic, option: Option, text: str) -> None:
         raise UsageMistake(f"{title} is one of {', '.join(option.choices)}, not {text!r}{hint}")
     if option.value == "S" and not _is_positive(text):
         raise UsageMistake(f"{title} is a number of seconds above 0, not {text!r}.")
+    if option.value == "USD" and not _is_amount(text):
+        raise UsageMistake(f"{title} is an amount in USD from 0, not {text!r}.")
+    if option.value == "SPAN" and _SPAN.fullmatch(text) is None:
+        raise UsageMistake(f"{title} is a length of time like 30m, 12h or 7d, not {text!r}.")
     if option.value == "VAR" and not text.isidentifier():
         raise UsageMistake(f"{title} is the name of a variable, not {text!r}.")
     if option.value == "EXPR":
@@ -308,6 +348,24 @@ def _is_positive(text: str) -> bool:
         return float(text) > 0
     except ValueError:
         return False
+
+
+def _is_amount(text: str) -> bool:
+    try:
+        return 0 <= float(text) < float("inf")
+    except ValueError:
+        return False
+
+
+def seconds_in(span: str) -> float:
+    """Return how many seconds a length of time has that is written as on our lines.
+
+    >>> seconds_in("90s"), seconds_in("1.5h")
+    (90.0, 5400.0)
+    """
+    found = _SPAN.fullmatch(span)
+    assert found is not None, "the reader has checked it"
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
 def _folded(usage: str, width: int = 92) -> str:

@@ -20,12 +20,14 @@ from tta_notebook.notebook.display import error_text, progress_text
 from tta_notebook.notebook.rows import (
     MAX_NOTES,
     Row,
+    cost,
     counted,
     duration,
     place_of,
     remark,
     remarks,
     rows_of,
+    run_cost,
     short_id,
     tokens,
 )
@@ -66,6 +68,7 @@ def _head(run: Run[Any]) -> str:
     facts = [duration(run.duration_s), counted(len(run.spans) + run.spans_dropped, "step")]
     if run.usage is not None:
         facts.append(f"{tokens(run.usage)} tokens")
+    facts += filter(None, [run_cost(run)])
     return (
         f'<div class="tta-head"><span class="tta-name">{escape(run.workflow_name)}</span> '
         f'<span class="tta-state tta-{run.status}">{MARKS[run.status]} {run.status}</span> '
@@ -126,13 +129,15 @@ def _steps(run: Run[Any]) -> str:
     if not rows:
         return ""
     has_tokens = any(row.span is not None and row.span.usage is not None for row in rows)
+    has_costs = any(row.span is not None and cost(row.span) for row in rows)
     end_ns = run.end_ns or max(row.span.end_ns for row in rows if row.span)
     scale = _Scale(run.start_ns, max(end_ns - run.start_ns, 1))
     head = (
         '<tr><th scope="col">step</th><th scope="col" aria-label="time line">'
         f'<div class="tta-axis"><span>0</span><span>{duration(scale.length_ns / 1e9)}</span></div>'
         '</th><th scope="col">time</th>'
-        f'<th scope="col">{"tokens in → out" if has_tokens else ""}</th></tr>'
+        f'<th scope="col">{"tokens in → out" if has_tokens else ""}</th>'
+        f'<th scope="col">{"cost" if has_costs else ""}</th></tr>'
     )
     body = "".join(_row(row, scale) for row in rows)
     return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
@@ -142,7 +147,7 @@ def _row(row: Row, scale: _Scale) -> str:
     guides = f'<span class="tta-guides">{row.guides}</span>'
     if row.span is None:
         more = f"{guides}<span class='tta-soft'>… {counted(row.hidden, 'more step')}</span>"
-        return f'<tr><td colspan="4">{more}</td></tr>'
+        return f'<tr><td colspan="5">{more}</td></tr>'
     span = row.span
     chips = "".join(f' <span class="tta-chip">{escape(said)}</span>' for said in remarks(row))
     name = f'<span class="{"tta-group" if row.is_group else ""}">{escape(span.name[:80])}</span>'
@@ -151,7 +156,8 @@ def _row(row: Row, scale: _Scale) -> str:
         f'<span class="tta-dot tta-{span.status}" role="img" aria-label="{span.status}">'
         f"{MARKS[span.status]}</span>{name}{chips}</td>"
         f"<td>{_bar(span, scale, is_group=row.is_group)}</td>"
-        f"<td>{duration(span.duration_s)}</td><td>{tokens(span.usage)}</td></tr>"
+        f"<td>{duration(span.duration_s)}</td><td>{tokens(span.usage)}</td>"
+        f"<td>{cost(span)}</td></tr>"
     )
 
 

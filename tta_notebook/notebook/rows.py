@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from tta_notebook.core.events import Note, Span
+from tta_notebook.core.money import PICO, shown
 from tta_notebook.core.run import Run
 from tta_notebook.core.usage import Usage
 
@@ -19,6 +20,10 @@ MAX_ROWS = 100
 MAX_NOTES = 3
 _MAX_FAILED_PATH = 30
 _MAX_NOTE_CHARS = 60
+# What notes say that has a column of its own, or is for reports.
+_ELSEWHERE = frozenset(
+    {"cost_usd", "key", "price", "price_date", "price_source", "provider", "request_key"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +155,23 @@ def tokens(usage: Usage | None) -> str:
     return f"{mark}{usage.input_tokens:,} → {usage.output_tokens:,}"
 
 
+def cost(span: Span) -> str:
+    """Return what a step's own calls cost; empty when nothing, "no price" when nobody knows it."""
+    if span.cost_pico is not None:
+        return shown(span.cost_pico) if span.cost_pico else ""
+    # A stand-in costs nothing: only a real call without a price is worth a word.
+    live = (note for note in span.noted("model") if note.data.get("source") == "live")
+    return "no price" if span.usage is not None and any(live) else ""
+
+
+def run_cost(run: Run[Any]) -> str:
+    """Return what a run cost, and whether calls without a price come on top; empty for nothing."""
+    known = shown(run.cost_pico) if run.cost_pico else ""
+    unpriced = sum(cost(span) == "no price" for span in run.spans) if run.unpriced_calls else 0
+    more = f"{counted(unpriced, 'call')} without a price" if unpriced else ""
+    return " + ".join(part for part in (known, more) if part)
+
+
 def remarks(row: Row) -> list[str]:
     """Return what else a row says: steps under it that are not shown, and its first notes."""
     if row.span is None:
@@ -160,7 +182,8 @@ def remarks(row: Row) -> list[str]:
 
 def remark(note: Note) -> str:
     """Return a note as a few words: its name and what it says."""
-    said = " ".join(_fact(key, value) for key, value in note.data.items())
+    facts = (pair for pair in note.data.items() if pair[0] not in _ELSEWHERE)
+    said = " ".join(_fact(key, value) for key, value in facts)
     text = " ".join(f"{note.name} {said}".split())
     return text if len(text) <= _MAX_NOTE_CHARS else text[: _MAX_NOTE_CHARS - 1] + "…"
 
@@ -172,9 +195,11 @@ def _fact(key: str, value: object) -> str:
         return f"{key.replace('_', ' ')}: {'yes' if value else 'no'}"
     if isinstance(value, (int, float)) and key.endswith("_s"):
         return f"{key[:-2].replace('_', ' ')} {duration(value)}"
+    if isinstance(value, (int, float)) and key.endswith("_usd"):
+        return f"{key[:-4].replace('_', ' ')} {shown(round(value * PICO))}"
     if isinstance(value, (int, float)):  # a bare number says nothing; a text mostly does
-        shown = f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
-        return f"{key.replace('_', ' ')} {shown}"
+        number = f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
+        return f"{key.replace('_', ' ')} {number}"
     return str(value)
 
 

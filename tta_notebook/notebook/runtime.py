@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 from tta_notebook.core import last_run
 from tta_notebook.core.algebra import as_primitive
 from tta_notebook.core.context import WorkflowContext, current_context
-from tta_notebook.core.errors import CompositionError, Names
+from tta_notebook.core.errors import BudgetExceededError, CompositionError, Names
 from tta_notebook.core.primitive import WorkflowPrimitive
+from tta_notebook.core.protocols import Guard
 from tta_notebook.core.run import Run
 from tta_notebook.core.threads import run_blocking
 from tta_notebook.notebook import stopped
@@ -78,11 +79,14 @@ class Runtime:
         *,
         name: str | None = None,
         live: str = "auto",
+        budget: str | None = None,
         timeout_s: float | None = None,
         quiet: bool = False,
     ) -> Outcome:
         """Run a workflow and return the run with what the cell is to raise for it."""
-        run = self._start(self.define(workflow, name), input_data, name, timeout_s)
+        workflow = self.define(workflow, name)
+        guard = None if budget is None else _budget(budget, workflow.name)
+        run = self._start(workflow, input_data, name, timeout_s, guard)
         try:
             async with following(run, "off" if quiet else live, self._shell):
                 with interrupt_cancels():
@@ -95,12 +99,17 @@ class Runtime:
         return run, None
 
     def _start(
-        self, workflow: Workflow, input_data: Any, name: str | None, timeout_s: float | None
+        self,
+        workflow: Workflow,
+        input_data: Any,
+        name: str | None,
+        timeout_s: float | None,
+        budget: Guard | None,
     ) -> Run[Any]:
         context = current_context() or WorkflowContext(workflow_id=name)
         if timeout_s is not None:
             context = context.within(timeout_s)
-        run = workflow.start(input_data, context)
+        run = workflow.start(input_data, context, budget=budget)
         self.runs.append(run)
         return run
 
@@ -176,6 +185,12 @@ class _RunOfCell(asyncio.Future[Run[Any]]):
             self.set_result(work.result()[0])
 
 
+def _budget(amount: str, workflow: str) -> Guard:
+    from tta_notebook.cost.budget import Budget  # noqa: PLC0415 - only who sets one
+
+    return Budget(amount, name=f"of this run of {workflow}")
+
+
 def _reason(error: BaseException, run: Run[Any], timeout_s: float | None) -> BaseException:
     """Return what the cell should raise for what the run raised."""
     if isinstance(error, asyncio.CancelledError):
@@ -183,6 +198,8 @@ def _reason(error: BaseException, run: Run[Any], timeout_s: float | None) -> Bas
         return stopped.cancelled(run, by_interrupt=task is not None and task.cancelling() > 0)
     if timeout_s is not None and isinstance(error, TimeoutError) and run.status == "cancelled":
         return stopped.timed_out(run, timeout_s)
+    if isinstance(error, BudgetExceededError):
+        return stopped.over_budget(run, error)
     stopped.point_at_step(error, run)
     stopped.leave_out_our_frames(error)
     return error

@@ -6,10 +6,10 @@ import asyncio
 from types import TracebackType
 from typing import Any
 
-from tta_notebook.core.errors import WorkflowError
+from tta_notebook.core.errors import BudgetExceededError, WorkflowError
 from tta_notebook.core.run import Run
 from tta_notebook.notebook.display import progress_text
-from tta_notebook.notebook.rows import duration, place_of
+from tta_notebook.notebook.rows import duration, place_of, run_cost
 
 _OURS = ("tta_notebook.core.", "tta_notebook.notebook.", "asyncio.")
 
@@ -37,6 +37,10 @@ class RunTimedOut(_Calm, TimeoutError):  # noqa: N818 - a sibling of RunCancelle
     """The run took longer than its `--timeout`; it was cancelled and has cleaned up."""
 
 
+class RunOverBudget(_Calm, BudgetExceededError):  # noqa: N818 - a sibling of RunCancelled
+    """A budget let a call of the run no further; what was asked until then is booked."""
+
+
 def cancelled(run: Run[Any], *, by_interrupt: bool) -> RunCancelled:
     """Return the exception for a run that was cancelled, or interrupted with its cell."""
     kind = RunInterrupted if by_interrupt else RunCancelled
@@ -48,8 +52,23 @@ def timed_out(run: Run[Any], timeout_s: float) -> RunTimedOut:
     return RunTimedOut(_summary(run, f"over its {timeout_s:g} s, stopped"))
 
 
+def over_budget(run: Run[Any], error: BudgetExceededError) -> RunOverBudget:
+    """Return the exception for a run that a budget has stopped."""
+    return RunOverBudget(
+        f"{_summary(run, 'stopped by a budget')}\n{error}",
+        limit_usd=error.limit_usd,
+        spent_usd=error.spent_usd,
+        held_usd=error.held_usd,
+        scope=error.scope,
+        budget=error.budget,
+    )
+
+
 def _summary(run: Run[Any], what: str) -> str:
-    return f"{run.workflow_name}: {what} after {duration(run.duration_s)}. {progress_text(run)}"
+    spent = f", at a cost of {cost}" if (cost := run_cost(run)) else ""
+    return (
+        f"{run.workflow_name}: {what} after {duration(run.duration_s)}{spent}. {progress_text(run)}"
+    )
 
 
 def point_at_step(error: BaseException, run: Run[Any]) -> None:

@@ -41,6 +41,7 @@ class Row {
     this.bar = svg.appendChild(draw("rect", { rx: 2, fill: "currentColor" }));
     this.time = this.node.appendChild(make("td"));
     this.tokens = this.node.appendChild(make("td"));
+    this.cost = this.node.appendChild(make("td"));
   }
 
   update(data) {
@@ -54,6 +55,7 @@ class Row {
     this.dot.setAttribute("aria-label", data.status);
     this.chips.replaceChildren(...data.notes.map((note) => make("span", "tta-chip", note)));
     this.tokens.textContent = data.tokens;
+    this.cost.textContent = data.cost;
     this.bar.style.display = data.status ? "" : "none";
     const paint = ["error", "cancelled"].includes(data.status) ? data.status : data.kind;
     this.bar.setAttribute("class", `tta-${paint}${data.status === "running" ? " tta-busy" : ""}`);
@@ -95,8 +97,9 @@ class View {
     const table = this.root.appendChild(make("table"));
     table.innerHTML =
       '<thead><tr><th scope="col">step</th><th scope="col" aria-label="time line"><div class="tta-axis"><span>0</span><span></span></div></th>' +
-      '<th scope="col">time</th><th scope="col">tokens in → out</th></tr></thead><tbody></tbody>';
+      '<th scope="col">time</th><th scope="col">tokens in → out</th><th scope="col"></th></tr></thead><tbody></tbody>';
     this.end = table.querySelector(".tta-axis span:last-child");
+    this.costs = table.querySelector("th:last-child");
     this.body = table.querySelector("tbody");
   }
 
@@ -122,6 +125,7 @@ class View {
       if (!this.rows.has(data.id)) this.rows.set(data.id, new Row());
       this.rows.get(data.id).update(data);
     }
+    if (message.rows.some((row) => row.cost)) this.costs.textContent = "cost";
     if (message.order) this.arrange(message.order);
     this.pour(message.streams);
     this.announce();
@@ -166,6 +170,7 @@ class View {
     const now = performance.now() - this.base;
     const facts = [duration(now), this.run.steps];
     if (this.run.tokens) facts.push(`${this.run.tokens} tokens`);
+    if (this.run.cost) facts.push(this.run.cost);
     this.facts.textContent = facts.join(" · ");
     this.end.textContent = duration(now);
     for (const row of this.rows.values()) row.tick(now, Math.max(now, 1));

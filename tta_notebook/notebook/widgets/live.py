@@ -11,7 +11,7 @@ from tta_notebook.core.events import Span
 from tta_notebook.core.run import Run
 from tta_notebook.notebook.loop import cancel_route
 from tta_notebook.notebook.picture import stylesheet
-from tta_notebook.notebook.rows import Row, counted, remarks, rows_of, tokens
+from tta_notebook.notebook.rows import Row, cost, counted, remarks, rows_of, run_cost, tokens
 
 _HERE = Path(__file__).parent
 _MAX_ROWS = 60
@@ -28,6 +28,7 @@ _BLANK: Message = {
     "start": 0,
     "ms": None,
     "tokens": "",
+    "cost": "",
     "notes": [],
 }
 
@@ -79,6 +80,7 @@ class Batches:
             "ms": run.duration_s * 1e3,
             "steps": counted(len(run.spans) + run.spans_dropped, "step"),
             "tokens": tokens(run.usage),
+            "cost": run_cost(run),
             "cancel": self._route,
         }
 
@@ -101,6 +103,7 @@ class Batches:
             "start": (span.start_ns - self.run.start_ns) / 1e6,
             "ms": span.duration_s * 1e3 if span.end_ns else None,
             "tokens": tokens(span.usage),
+            "cost": cost(span),
             "notes": remarks(row),
         }
 

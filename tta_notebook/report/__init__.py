@@ -1,0 +1,6 @@
+"""Reports: what ledgers and histories know, as charts."""
+
+from tta_notebook.report.chart import Chart, Series
+from tta_notebook.report.figures import cost_chart
+
+__all__ = ["Chart", "Series", "cost_chart"]
