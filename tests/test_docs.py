@@ -17,7 +17,7 @@ PAGES = sorted((DOCS / "primitives").glob("*.md"))
 HEADINGS = ["Picture", "Example", "What can go wrong", "In the trace"]
 
 # Rooms whose primitives have a page of their own.
-ROOMS = ("recovery", "performance")
+ROOMS = ("recovery", "performance", "cost", "orchestration")
 
 
 def fences(page, language):
@@ -29,19 +29,19 @@ def fences(page, language):
 
 
 def primitives():
+    things = [getattr(tta_notebook, name) for name in tta_notebook.__all__]
     # Once each: the saga has two names.
-    things = dict.fromkeys(getattr(tta_notebook, name) for name in tta_notebook.__all__)
+    classes = dict.fromkeys(thing for thing in things if inspect.isclass(thing))
     return [
         thing
-        for thing in things
-        if inspect.isclass(thing)
-        and issubclass(thing, WorkflowPrimitive)
-        and thing.__module__.split(".")[1] in ROOMS
+        for thing in classes
+        if issubclass(thing, WorkflowPrimitive) and thing.__module__.split(".")[1] in ROOMS
     ]
 
 
 def page_of(primitive):
-    words = re.findall("[A-Z][a-z]+", primitive.__name__.removesuffix("Primitive"))
+    name = primitive.__name__.removesuffix("Primitive").removesuffix("Workflow")
+    words = re.findall("[A-Z][a-z]+", name)
     return DOCS / "primitives" / ("_".join(words).lower() + ".md")
 
 

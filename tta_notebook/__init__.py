@@ -128,7 +128,10 @@ if TYPE_CHECKING:
         RecordedSpan,
     )
     from tta_notebook.orchestration import (
+        STANDARD_DEMANDING,
+        STANDARD_HARD_WORDS,
         STANDARD_MODELS,
+        STANDARD_WORDS,
         Classifier,
         DelegationPrimitive,
         DelegationRequest,
@@ -189,7 +192,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "SEED_PRICES",
+    "STANDARD_DEMANDING",
+    "STANDARD_HARD_WORDS",
     "STANDARD_MODELS",
+    "STANDARD_WORDS",
     "Answer",
     "ArgumentError",
     "Attempt",
@@ -388,7 +394,10 @@ _ROOMS = {
     "RecordedEvent": "observability",
     "RecordedRun": "observability",
     "RecordedSpan": "observability",
+    "STANDARD_DEMANDING": "orchestration",
+    "STANDARD_HARD_WORDS": "orchestration",
     "STANDARD_MODELS": "orchestration",
+    "STANDARD_WORDS": "orchestration",
     "Classifier": "orchestration",
     "DelegationPrimitive": "orchestration",
     "DelegationRequest": "orchestration",

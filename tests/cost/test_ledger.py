@@ -19,7 +19,10 @@ from tta_notebook import (
     CostTrackingPrimitive,
     HedgePrimitive,
     Ledger,
+    LLMPrimitive,
+    Reply,
     RetryPrimitive,
+    ScriptedModel,
     TimeoutPrimitive,
     Usage,
     WorkflowContext,
@@ -274,3 +277,20 @@ def test_random_books_agree_in_memory_and_in_a_file(tmp_path):
         assert memory.lines(dimension) == file.lines(dimension)
     assert memory.totals() == file.totals()
     file.close()
+
+
+def test_a_ledger_that_was_put_there_twice_books_once():
+    ledger = Ledger()
+    tracked = CostTrackingPrimitive(llm(Provider()), ledger=ledger)
+    with configured(guards=[ledger], prices=DOLLAR):
+        run_virtual(lambda: tracked("x", guarded(ledger)))
+    assert ledger.total_requests == 1
+
+
+def test_calls_that_report_one_usage_object_are_told_apart():
+    reply = Reply("yes", usage=Usage(3, 2))
+    model = LLMPrimitive(ScriptedModel([reply, reply], name="m"))
+    with capture() as spans:
+        run_virtual(lambda: (model >> model)("x", guarded(Ledger())))
+    assert spans[-1].run.usage == Usage(6, 4)
+    assert spans[-1].run.cost_usd == 4

@@ -15,6 +15,7 @@ from tta_notebook import (
     ScriptedModel,
     Usage,
     WorkflowContext,
+    capture,
 )
 
 # contract.md: prompt tokens are max(10, words + base).
@@ -103,6 +104,17 @@ def test_the_frame_has_a_row_for_every_request(ledger):
     assert len(frame) == 5
     assert round(frame.groupby("model").cost_usd.sum()["gpt-4"], 6) == 0.01074
     assert str(frame["at"].dtype).endswith("UTC]")
+
+
+def test_the_trace_has_the_cost_where_the_usage_was_reported(ledger):
+    with capture() as spans:
+        asyncio.run(run_all(ledger))
+    reporters = [span for span in spans if span.usage is not None]
+    assert {span.name for span in reporters} == {"ask"}
+    assert round(sum(span.cost_usd for span in reporters), 6) == 0.012719
+    runs = [span.run for span in spans if span.parent is None]
+    assert round(sum(run.cost_usd for run in runs), 6) == 0.012719
+    assert [run.unpriced_calls for run in runs] == [0] * 5
 
 
 def test_an_empty_ledger_can_be_asked_everything(ledger):

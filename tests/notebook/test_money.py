@@ -3,7 +3,7 @@
 import pytest
 from IPython.core.error import UsageError
 
-from tta_notebook import BudgetExceededError, Run, configure
+from tta_notebook import BudgetExceededError, History, Run, configure
 from tta_notebook.core.standing import standing
 
 SETUP = """\
@@ -140,3 +140,13 @@ def test_a_run_has_its_budget_in_its_trace(shell):
     (note,) = run.spans[-1].noted("budget")
     assert (note.data["spent_usd"], note.data["limit_usd"]) == (3, 9)
     assert "spent $3.00" in shell.run("%tta_trace").out
+
+
+def test_every_run_of_a_notebook_is_in_its_history(shell):
+    shell.run("%%tta_workflow ask --input 'x'\nmodel >> str.upper")
+    shell.run("%unload_ext tta_notebook")
+    history = History()
+    (run,) = history.runs(workflow="ask")
+    assert (run.status, run.cost_usd, len(run.spans)) == ("ok", 3, 3)
+    assert history.df("spans", kind="llm")["output"].to_list() == ["yes"]
+    history.stop()

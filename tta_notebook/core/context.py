@@ -164,7 +164,8 @@ class WorkflowContext:
     @property
     def guards(self) -> tuple[Guard, ...]:
         """Who is asked before every call to a model: the run's own, then the standing ones."""
-        return self.shared.guards + standing.guards
+        own = self.shared.guards
+        return _each_once(own + standing.guards) if standing.guards else own
 
     @property
     def prices(self) -> Prices | None:
@@ -222,7 +223,7 @@ class WorkflowContext:
             prices: what models cost in that part; as outside of it by default.
         """
         child = self.derive(self.run, self.span, self.mode)
-        child.shared = self.shared.guarded_by((*guards, *self.shared.guards), prices)
+        child.shared = self.shared.guarded_by(_each_once((*guards, *self.shared.guards)), prices)
         return child
 
     # Time
@@ -305,10 +306,10 @@ class WorkflowContext:
         if self.span is not None:
             self.span.run.book(self.span, usage, cost_pico)
 
-    def priced(self, cost_pico: int) -> None:
-        """Show on the trace what a usage cost that was reported without a price before."""
+    def priced(self, result: object, cost_pico: int) -> None:
+        """Show on the trace what a usage cost that a result reports without a price."""
         if self.span is not None:
-            self.span.run.price(self.span, cost_pico)
+            self.span.run.price(self.span, result, cost_pico)
 
     def reused(self, result: object) -> None:
         """Tell that a result was used before: what it reports as its usage is not counted again."""
@@ -378,6 +379,11 @@ class WorkflowContext:
         for key, value in propagation.baggage_pairs(headers.get("baggage", "")):
             context.baggage.setdefault(key, value)
         return context
+
+
+def _each_once(guards: tuple[Guard, ...]) -> tuple[Guard, ...]:
+    """Leave out what is there before: a ledger may stand for the process and be a run's as well."""
+    return tuple({id(guard): guard for guard in guards}.values())
 
 
 def within_budget(context: WorkflowContext, budget: Guard) -> WorkflowContext:

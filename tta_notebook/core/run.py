@@ -71,7 +71,7 @@ class Run(Generic[T]):
     unpriced_calls: int = 0
     _usage: Usage | None = None
     _cost: int | None = None
-    _counted: dict[int, object] | None = None
+    _counted: dict[int, tuple[object, Span | None]] | None = None
     _is_asked_to_stop: bool = False
     _task: asyncio.Task[T] | None = None
     _loop: asyncio.AbstractEventLoop | None = None
@@ -281,7 +281,7 @@ class Run(Generic[T]):
     def book(self, span: Span, reported: object, cost_pico: int | None = None) -> None:
         """Count a usage that was reported, and its cost, once."""
         # A result that is passed on, or wrapped by the steps around it, reports the same again.
-        if self._is_counted(reported):
+        if self._is_counted(reported, span):
             return
         usage = Usage.read(reported)
         if usage is not None:
@@ -290,8 +290,11 @@ class Run(Generic[T]):
                 span.put("cost", cost_pico + (span.cost_pico or 0))
             self._add(usage, cost_pico)
 
-    def price(self, span: Span, cost_pico: int) -> None:
-        """Add the cost of a usage that was booked without one."""
+    def price(self, span: Span, result: object, cost_pico: int) -> None:
+        """Add the cost of a usage that a result reports and that was booked without one."""
+        # On the step that reported it first, where its tokens are; else on the one that prices it.
+        _, reporter = (self._counted or {}).get(id(usage_of(result)), (None, None))
+        span = reporter or span
         span.put("cost", cost_pico + (span.cost_pico or 0))
         run: Run[Any] | None = self
         while run is not None:
@@ -302,15 +305,15 @@ class Run(Generic[T]):
     def excuse(self, result: object) -> None:
         """Take what a result reports for counted: it was paid for by an earlier call."""
         if type(result) not in _SILENT and (reported := usage_of(result)) is not None:
-            self._is_counted(reported)
+            self._is_counted(reported, None)
 
-    def _is_counted(self, reported: object) -> bool:
+    def _is_counted(self, reported: object, span: Span | None) -> bool:
         if self._counted is None:
             self._counted = {}
         # By identity, and kept: a new object may get the identity of one that is gone.
         if id(reported) in self._counted:
             return True
-        self._counted[id(reported)] = reported
+        self._counted[id(reported)] = (reported, span)
         return False
 
     def _add(self, usage: Usage, cost_pico: int | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from tta_notebook.core.context import HERE, WorkflowContext
 from tta_notebook.core.errors import ConfigurationError, UnboundedCostError
-from tta_notebook.core.money import shown, to_pico
+from tta_notebook.core.money import to_pico
 from tta_notebook.core.primitive import Chunks, TIn, TOut, WorkflowPrimitive
 from tta_notebook.core.protocols import Guard
 from tta_notebook.core.wrapper import WrapperPrimitive
@@ -165,27 +165,26 @@ class BudgetEnforcementPrimitive(WrapperPrimitive[TIn, TOut]):
     def _refuse_unforeseen(self) -> None:
         if self._unforeseen is not None:
             raise UnboundedCostError(
-                f"{self.name!r}: {self._unforeseen} that no call to a model inside had set aside, "
-                "so what it costs cannot be told before it is paid. Put the part that reports it "
-                "into a BudgetEnforcementPrimitive of its own, with max_cost_per_request=….",
+                f"{self.name!r}: {self._unforeseen}, for which nothing had been set aside: what it "
+                "costs cannot be told before it is paid. Put the part that reports it into a "
+                "BudgetEnforcementPrimitive of its own, with max_cost_per_request=….",
                 model=self.primitive.name,
             )
 
     def _book(self, result: Any, tally: Tally, context: WorkflowContext) -> None:
         """Book what a result reports of itself, beside the calls inside."""
         usage = tally.reported(result)
-        if usage is None:
-            return
-        model = model_of(result) or self.model_name or self.primitive.name
-        cost = self.ledger.record(model, usage, context=context).cost_pico
-        if cost is None:
-            tally.unpriced += 1
-        else:
-            tally.cost_pico += cost
-            context.priced(cost)
-        if self._asks_models:
-            worth = "without a price" if cost is None else f"worth {shown(cost)}"
-            self._unforeseen = f"its result reported a usage of {model!r} {worth}"
+        if usage is not None:
+            model = model_of(result) or self.model_name or self.primitive.name
+            cost = self.ledger.record(model, usage, context=context).cost_pico
+            tally.reports += 1
+            tally.unpriced += cost is None
+            if cost is not None:
+                tally.cost_pico += cost
+                context.priced(result, cost)
+        if tally.reports and self._asks_models:
+            calls = "a call" if tally.reports == 1 else f"{tally.reports:,} calls"
+            self._unforeseen = f"it reported the usage of {calls} afterwards"
 
 
 def _all_steps(primitive: WorkflowPrimitive[Any, Any]) -> list[WorkflowPrimitive[Any, Any]]:

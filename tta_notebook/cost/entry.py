@@ -12,6 +12,8 @@ from tta_notebook.core.usage import Usage
 
 NONE = "-"
 """What stands for a user, workflow, step or session that a call has none of."""
+REPORTED = "reported"
+"""The source of a call that no guard saw: its step said afterwards what it had used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class LedgerEntry:
         session: the conversation.
         tags: the labels of its context.
         provider: who served it.
-        source: "live", "local", "replay" or "mock".
+        source: "live", "local", "replay" or "mock"; "reported" where only its step knows.
         price_date: the day whose price it is, as ISO text.
         price_source: whose price it is.
 

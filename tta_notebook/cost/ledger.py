@@ -15,7 +15,7 @@ from tta_notebook.core.money import decimal_usd, shown, usd
 from tta_notebook.core.protocols import PlannedCall, Prices
 from tta_notebook.core.usage import Usage
 from tta_notebook.cost.books import DIMENSIONS, TAG, FileBooks, MemoryBooks
-from tta_notebook.cost.entry import LedgerEntry, entry_of
+from tta_notebook.cost.entry import REPORTED, LedgerEntry, entry_of
 from tta_notebook.cost.report import LedgerReport
 from tta_notebook.cost.totals import Totals
 from tta_notebook.llm.pricing import standard_prices
@@ -112,7 +112,7 @@ class Ledger:
         if user is not None or workflow is not None:
             whose = WorkflowContext(workflow, user_id=user)
         quote = (self.prices or standard_prices()).quote(model)
-        entry = entry_of(model, used, quote, whose)
+        entry = entry_of(model, used, quote, whose, source=REPORTED)
         self._books.add(entry)
         return entry
 

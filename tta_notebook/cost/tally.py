@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from tta_notebook.core.protocols import PlannedCall
 from tta_notebook.core.usage import Usage, usage_of
+from tta_notebook.cost.entry import REPORTED
 from tta_notebook.llm.text import LLMText
 
 
@@ -18,6 +19,7 @@ class Tally:
         cost_pico: of those with a price.
         unpriced: how many have none.
         models: the models that were asked, in order.
+        reports: how many of the calls no guard saw before they were made.
     """
 
     counts_replays = True
@@ -28,6 +30,7 @@ class Tally:
         self.cost_pico = 0
         self.unpriced = 0
         self.models: list[str] = []
+        self.reports = 0
         # By identity, and kept: a new object may get the identity of one that is gone.
         self._excused: dict[int, object] = {}
 
@@ -42,6 +45,7 @@ class Tally:
             self.unpriced += 1
         else:
             self.cost_pico += call.quote.cost(usage)
+        self.reports += call.source == REPORTED
         if call.model not in self.models:
             self.models.append(call.model)
 

@@ -102,7 +102,7 @@ class CostTrackingPrimitive(WrapperPrimitive[TIn, TOut]):
             )
         cost_pico = self.ledger.record(model, usage, context=context).cost_pico
         if cost_pico is not None:
-            context.priced(cost_pico)
+            context.priced(result, cost_pico)
         return self._with_block(result, model, usage, cost_pico)
 
     def _with_block(self, result: Any, model: str, usage: Usage, cost_pico: int | None) -> Any:

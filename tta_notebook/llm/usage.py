@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from tta_notebook.core.usage import Usage
 from tta_notebook.llm.messages import Message
@@ -52,7 +53,8 @@ def estimate_usage(messages: Iterable[Message], output: str) -> Usage:
 def sound(usage: Usage | None) -> Usage | None:
     """Return a reported usage if its numbers can be: whole, from 0, and fewer than a trillion.
 
-    A server's mistake counts as not said, so that the call is estimated and not booked as free.
+    A server's mistake counts as not said, so that the call is estimated and not booked as free. It
+    is a new object: runs tell usages apart by identity, and a script may report one time and again.
     """
     if usage is None:
         return None
@@ -64,7 +66,7 @@ def sound(usage: Usage | None) -> Usage | None:
         usage.reasoning_tokens,
     )
     is_sound = all(type(each) is int and 0 <= each < _ABSURD for each in numbers)
-    return usage if is_sound else None
+    return replace(usage) if is_sound else None
 
 
 def _tokens_of_piece(piece: str) -> int:

@@ -20,6 +20,7 @@ from tta_notebook.notebook.magics import TTAMagics
 from tta_notebook.notebook.money import Money
 from tta_notebook.notebook.options import UsageMistake
 from tta_notebook.notebook.picture import run_html
+from tta_notebook.notebook.records import Records
 from tta_notebook.notebook.runtime import Runtime
 
 _ATTRIBUTE = "_tta_extension"
@@ -81,6 +82,7 @@ class Extension:
         self._matcher = Matcher(self._runtime)
         self._heartbeat = Heartbeat()
         self._money = Money()
+        self._records = Records()
         self._magics = TTAMagics(shell, self._runtime, self._money)
         self._tracing = (False, False)
 
@@ -99,6 +101,7 @@ class Extension:
         self._tracing = (stream.is_enabled, stream.with_previews)
         stream.enable(previews=True)
         self._money.add()
+        self._records.add()
 
     def remove(self) -> None:
         """Remove everything, magics included, which IPython would leave behind."""
@@ -118,6 +121,7 @@ class Extension:
             shell.Completer.custom_matchers.remove(self._matcher)
         for mime, kind, _ in self._formatters():
             _formatter(shell, mime).pop(kind, None)
+        self._records.remove()
         self._money.remove()
         was_enabled, with_previews = self._tracing
         stream.disable()

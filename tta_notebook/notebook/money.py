@@ -51,7 +51,8 @@ class Money:
         """Leave runs alone; what is booked stays."""
         self.clear_budget()
         configure(guards=[guard for guard in standing.guards if guard is not self])
-        self.ledger.close()
+        if "ledger" in self.__dict__:
+            self.ledger.close()
 
     def set_budget(self, amount: object, per: str, scope: str | None, timezone: str) -> Budget:
         """Put a budget over every run, in place of the one there was.
