@@ -228,13 +228,12 @@ def test_a_folder_is_no_cassette(tmp_path):
 
 def test_a_file_that_cannot_be_written_costs_no_answer_and_can_be_mended(tmp_path):
     in_the_way = tmp_path / "folder"
-    cassette = Cassette(in_the_way / "calls.jsonl").__enter__()
-    in_the_way.touch()
-    assert ask(cassette, "paid") == "paid"
-    with pytest.raises(StorageError, match="1 recorded calls cannot be written"):
-        cassette.close()
-    in_the_way.unlink()
-    cassette.close()
+    with Cassette(in_the_way / "calls.jsonl") as cassette:
+        in_the_way.touch()
+        assert ask(cassette, "paid") == "paid"
+        with pytest.raises(StorageError, match="1 recorded calls cannot be written"):
+            cassette.close()
+        in_the_way.unlink()
     assert texts(cassette.path) == ["paid"]
 
 

@@ -12,10 +12,14 @@ from tta_notebook.core.calling import Call, name_of
 from tta_notebook.core.context import HERE, WorkflowContext
 from tta_notebook.core.errors import ConfigurationError, ModelOutputError
 from tta_notebook.core.primitive import WorkflowPrimitive
-from tta_notebook.core.protocols import Embedder
+from tta_notebook.core.protocols import Embedder, PlannedCall
 from tta_notebook.core.usage import Usage
+from tta_notebook.llm.holds import Holds, guards_of, need_input_bound
 from tta_notebook.llm.models import chosen_embedder
+from tta_notebook.llm.pricing import quote_of
 from tta_notebook.llm.sentence_encoder import SentenceEncoder
+from tta_notebook.llm.text import Source
+from tta_notebook.llm.usage import estimate_tokens
 
 Vector: TypeAlias = list[float]
 EmbedderLike: TypeAlias = str | Embedder | Callable[[list[str]], Any]
@@ -86,10 +90,29 @@ class EmbeddingPrimitive(WorkflowPrimitive[Any, Any]):
 
     async def _batch(self, texts: list[str], context: WorkflowContext) -> list[Vector]:
         embedder = chosen_embedder(context, self.model, self._embedder, texts)
-        vectors = self._checked(await embedder.embed(texts), len(texts))
-        if context.span is not None and (used := await _used(embedder, texts)) is not None:
-            context.used(used)
-        return vectors
+        source: Source = getattr(embedder, "source", "live")
+        provider = str(getattr(embedder, "provider", ""))
+        quote = quote_of(self.model, context, source=source, provider=provider)
+        guards = guards_of(context, source)
+        bound = await _bound(embedder, texts) if need_input_bound(guards) else None
+        planned = PlannedCall(self.model, bound, 0, context, provider, source, quote)
+        holds = await Holds.reserve(guards, planned)
+        used: Usage | None = None
+        try:
+            found = await embedder.embed(texts)
+            used = await _used(embedder, texts, context)
+        except Exception:
+            raise  # refused, or never arrived: so not billed
+        except BaseException:
+            used = Usage(input_tokens=_estimate(texts), estimated=True)
+            raise
+        finally:
+            if used is None:
+                holds.release()
+            else:
+                holds.settle(used)
+                context.used(used, None if quote is None else quote.cost(used))
+        return self._checked(found, len(texts))
 
     def _checked(self, found: Any, count: int) -> list[Vector]:
         try:
@@ -113,12 +136,24 @@ class EmbeddingPrimitive(WorkflowPrimitive[Any, Any]):
         )
 
 
-async def _used(embedder: Embedder, texts: list[str]) -> Usage | None:
+async def _used(embedder: Embedder, texts: list[str], context: WorkflowContext) -> Usage | None:
     # A recording knows what its call used, and cannot count.
     if isinstance(known := getattr(embedder, "last_usage", None), Usage):
         return known
     count = getattr(embedder, "count_tokens", None)
-    return None if count is None else Usage(input_tokens=await count(texts))
+    if count is not None:
+        is_asked = context.guards or context.span is not None
+        return Usage(input_tokens=await count(texts)) if is_asked else None
+    return Usage(input_tokens=_estimate(texts), estimated=True) if context.guards else None
+
+
+async def _bound(embedder: Embedder, texts: list[str]) -> int:
+    count = getattr(embedder, "count_tokens", None)
+    return _estimate(texts) if count is None else int(await count(texts))
+
+
+def _estimate(texts: list[str]) -> int:
+    return sum(map(estimate_tokens, texts))
 
 
 class _FunctionEmbedder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import date
@@ -11,11 +11,12 @@ from tta_notebook.core import clock
 from tta_notebook.core.context import WorkflowContext
 from tta_notebook.core.errors import CacheKeyError, ModelTimeoutError
 from tta_notebook.core.money import usd
-from tta_notebook.core.protocols import Guard, Hold, PlannedCall, Quote
+from tta_notebook.core.protocols import PlannedCall, Quote
 from tta_notebook.core.usage import Usage
 from tta_notebook.llm.backends.base import Backend, ModelDelta, ModelRequest
 from tta_notebook.llm.cassettes.request import chat
 from tta_notebook.llm.closable import closable
+from tta_notebook.llm.holds import Holds, guards_of, need_input_bound
 from tta_notebook.llm.pricing import quote_of
 from tta_notebook.llm.text import LLMText, Source
 from tta_notebook.llm.tokens import TokenBound, input_bound
@@ -93,13 +94,12 @@ class Exchange:
             first_token_s=self._first_token_s,
         )
 
-    async def _reserve(self) -> list[Hold]:
+    async def _reserve(self) -> Holds:
         """Ask every guard, and cap the answer by what their holds pay for."""
-        holds: list[Hold] = []
-        guards = self._guards()
+        guards = guards_of(self._context, self.source)
         if not guards:
-            return holds
-        if any(getattr(guard, "needs_input_bound", True) for guard in guards):
+            return Holds(self._request.max_output_tokens)
+        if need_input_bound(guards):
             self._bound = await input_bound(self._backend, self._request, self._requested)
         call = PlannedCall(
             self._requested,
@@ -110,26 +110,9 @@ class Exchange:
             self.source,
             self._quote(),
         )
-        try:
-            for guard in guards:
-                hold = await guard.reserve(call)
-                holds.append(hold)
-                if hold.max_output_tokens is not None:
-                    most = min(call.max_output_tokens, hold.max_output_tokens)
-                    # The guards after it need to pay for no more than that.
-                    call = replace(call, max_output_tokens=most)
-        except BaseException:
-            for hold in holds:
-                hold.release()
-            raise
-        self._request = replace(self._request, max_output_tokens=call.max_output_tokens)
+        holds = await Holds.reserve(guards, call)
+        self._request = replace(self._request, max_output_tokens=holds.max_output_tokens)
         return holds
-
-    def _guards(self) -> Sequence[Guard]:
-        guards = self._context.guards
-        if self.source != "replay":
-            return guards
-        return [guard for guard in guards if getattr(guard, "counts_replays", False)]
 
     async def _deltas(self) -> AsyncGenerator[str, None]:
         start_s = clock.monotonic()
@@ -176,18 +159,16 @@ class Exchange:
         quote = self._quote()
         return None if quote is None else usd(quote.cost(self._used()))
 
-    def _book(self, holds: list[Hold], *, was_sent: bool) -> None:
+    def _book(self, holds: Holds, *, was_sent: bool) -> None:
         quote = self._quote()
         usage = self._used() if was_sent else None
         cost_pico = None if quote is None or usage is None else quote.cost(usage)
         if usage is not None:
             # The result may not be able to: a typed output, a call that was cancelled.
             self._context.used(usage, cost_pico)
-        for hold in holds:
-            if usage is None:
-                hold.release()
-            else:
-                hold.settle(usage)
+            holds.settle(usage)
+        else:
+            holds.release()
         if self._context.span is not None:
             self._note(usage, quote, cost_pico)
 

@@ -6,9 +6,10 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar
 
 from tta_notebook.core.errors import ConfigurationError
+from tta_notebook.llm.text import Source
 
 
 class SentenceEncoder:
@@ -26,6 +27,8 @@ class SentenceEncoder:
     """
 
     name = "local"
+    source: ClassVar[Source] = "local"
+    provider = "local"
 
     def __init__(self) -> None:
         self._model: Any = None

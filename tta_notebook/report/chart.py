@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+from importlib import import_module
+from typing import Any, Literal
 
 _WIDTH, _HEIGHT = 640, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 12, 14, 44
@@ -70,13 +69,13 @@ class Chart:
     y_format: str = ",.6g"
     caution: str = ""
 
-    def figure(self) -> Figure:
-        """Return it as a plotly figure."""
-        import plotly.graph_objects as go  # noqa: PLC0415 - it takes a while to load
-
+    def figure(self) -> Any:
+        """Return it as a `plotly.graph_objects.Figure`."""
+        # It takes a while to load, and most of it is untyped.
+        go: Any = import_module("plotly.graph_objects")
         figure = go.Figure()
         for series in self.series:
-            error = None
+            error: dict[str, Any] | None = None
             if series.low is not None and series.high is not None:
                 values = [0.0 if y is None else y for y in series.y]
                 error = {
@@ -137,7 +136,7 @@ class Chart:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         del include, exclude  # IPython leaves out what is not wanted
         # Through plotly's own encoder: dates and numpy's numbers are no JSON.
-        plotly = json.loads(self.figure().to_json())
+        plotly = json.loads(str(self.figure().to_json()))
         plotly.get("layout", {}).pop("template", None)  # 6 kB that no theme needs
         return {
             "application/vnd.plotly.v1+json": plotly,
@@ -279,7 +278,7 @@ def _value_at(series: Series, place: Any) -> float | None:
 
 def _round_up(value: float) -> float:
     """Return the next round number from which quarters can be read off."""
-    if not math.isfinite(value) or value <= 0:
+    if not sys.float_info.min <= value < math.inf:  # nothing, or next to it
         return 1.0
     size = 10.0 ** math.floor(math.log10(value))
-    return next(step * size for step in (1, 2, 4, 8, 10) if step * size >= value)
+    return next((step * size for step in (1, 2, 4, 8) if step * size >= value), 10 * size)

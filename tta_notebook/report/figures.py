@@ -29,7 +29,13 @@ def cost_chart(
     costs = ledger.by(by, since)
     if by == "day":
         costs = dict(sorted(costs.items()))
-    unpriced = ledger.totals(since).unpriced
-    caution = f"{unpriced:,} calls have no price and are left out." if unpriced else ""
+    caution = ""
+    if unpriced := ledger.totals(since).unpriced:
+        calls = (
+            "1 call has no price and is"
+            if unpriced == 1
+            else f"{unpriced:,} calls have no price and are"
+        )
+        caution = f"{calls} left out."
     series = Series("USD", list(costs), list(costs.values()))
     return Chart(f"Cost by {by}", [series], x_title=by, y_title="USD", caution=caution)

@@ -12,7 +12,6 @@ from tta_notebook.core.usage import Usage
 from tta_notebook.llm.backends.base import Backend, CountsTokens, ModelDelta, ModelRequest
 from tta_notebook.llm.cassettes.recording import Draft, Recording, as_vectors
 from tta_notebook.llm.closable import closable
-from tta_notebook.llm.sentence_encoder import SentenceEncoder
 from tta_notebook.llm.text import Source
 
 Keep: TypeAlias = Callable[[Recording], None]
@@ -162,10 +161,14 @@ class ReplayEmbedder:
 
     Attributes:
         last_usage: what the recorded call used; None where that was not known.
+        provider: who served the recorded call.
     """
+
+    source: ClassVar[Source] = "replay"
 
     def __init__(self, playback: Playback) -> None:
         self._playback = playback
+        self.provider = playback.recording.provider
         self.last_usage: Usage | None = None
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:  # noqa: ARG002 - they were asked before
@@ -189,17 +192,16 @@ class RecordingEmbedder:
         self._draft = draft
         self._keep = keep
         self.last_usage: Usage | None = None
+        self.source: Source = getattr(embedder, "source", "live")
+        self.provider = str(getattr(embedder, "provider", type(embedder).__name__))
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Return a vector per text; what are no vectors is given on and not recorded."""
         draft = self._draft()
-        provider = str(getattr(self._embedder, "provider", type(self._embedder).__name__))
-        is_local = isinstance(self._embedder, SentenceEncoder)
-        source: Source = getattr(self._embedder, "source", "local" if is_local else "live")
         try:
             found = await self._embedder.embed(texts)
         except Exception as error:
-            failed = draft.failed(error, provider, source)
+            failed = draft.failed(error, self.provider, self.source)
             if failed is not None:
                 self._keep(failed)
             raise
@@ -208,5 +210,5 @@ class RecordingEmbedder:
             return found
         if (count := getattr(self._embedder, "count_tokens", None)) is not None:
             self.last_usage = Usage(input_tokens=await count(texts))
-        self._keep(draft.done(provider, source, vectors=vectors, usage=self.last_usage))
+        self._keep(draft.done(self.provider, self.source, vectors=vectors, usage=self.last_usage))
         return vectors
