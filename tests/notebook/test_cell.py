@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tta_notebook.notebook.cell import transform
-from tta_notebook.notebook.options import GRAPH, MAGICS, RUN, TRACE, WORKFLOW, UsageMistake, read
+from tta_notebook.notebook.options import UsageMistake, read
+from tta_notebook.notebook.tables import MAGICS
+from tta_notebook.notebook.tables.runs import GRAPH, RUN, TRACE, WORKFLOW
 
 
 def rewritten(cell, **options):

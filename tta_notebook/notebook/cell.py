@@ -21,14 +21,8 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tta_notebook.notebook.options import (
-    RUN,
-    WORKFLOW,
-    Arguments,
-    UsageMistake,
-    parse_expression,
-    read,
-)
+from tta_notebook.notebook.options import Arguments, UsageMistake, parse_expression, read
+from tta_notebook.notebook.tables.runs import RUN, WORKFLOW
 
 Lines = list[str]
 Translate = Callable[[Lines], Lines]

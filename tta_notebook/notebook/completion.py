@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tta_notebook.notebook.options import MAGICS, Magic
+from tta_notebook.notebook.options import Magic
 from tta_notebook.notebook.rows import short_id
 from tta_notebook.notebook.runtime import Runtime
+from tta_notebook.notebook.tables import MAGICS
 
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
@@ -54,8 +55,8 @@ class Matcher:
         return self._positional(magic, before)
 
     def _positional(self, magic: Magic, before: Sequence[str]) -> Sequence[str]:
-        if before or magic.name == "tta_workflow":
+        if before:
             return []
-        if magic.name == "tta_trace":
+        if magic.completes == "runs":
             return [short_id(run) for run in self._runtime.recent_runs()]
-        return self._runtime.workflow_names()
+        return self._runtime.workflow_names() if magic.completes == "workflows" else []

@@ -16,7 +16,7 @@ from tta_notebook.notebook.completion import Matcher
 from tta_notebook.notebook.display import run_text
 from tta_notebook.notebook.ipython import RUN_CODE, Shell, UsageError
 from tta_notebook.notebook.loop import Heartbeat
-from tta_notebook.notebook.magics import TTAMagics
+from tta_notebook.notebook.magics import FAMILIES, Parts
 from tta_notebook.notebook.money import Money
 from tta_notebook.notebook.options import UsageMistake
 from tta_notebook.notebook.picture import run_html
@@ -83,7 +83,8 @@ class Extension:
         self._heartbeat = Heartbeat()
         self._money = Money()
         self._records = Records()
-        self._magics = TTAMagics(shell, self._runtime, self._money)
+        parts = Parts(self._runtime, self._money, self._records)
+        self._magics = [family(shell, parts) for family in FAMILIES]
         self._tracing = (False, False)
 
     def add(self) -> None:
@@ -91,7 +92,7 @@ class Extension:
         shell = self._shell
         shell.user_ns[RUNTIME] = shell.user_ns_hidden[RUNTIME] = self._runtime
         shell.input_transformers_cleanup.append(self._transform)
-        shell.register_magics(self._magics)
+        shell.register_magics(*self._magics)
         shell.events.register("pre_run_cell", self._heartbeat.start)
         shell.events.register("post_run_cell", self._heartbeat.stop)
         if shell.Completer is not None:
@@ -112,8 +113,9 @@ class Extension:
         for magics in shell.magics_manager.magics.values():
             for name in [name for name in magics if name.startswith("tta_")]:
                 del magics[name]
-        shell.magics_manager.registry.pop(TTAMagics.__name__, None)
-        shell.configurables.remove(self._magics)
+        for family in self._magics:
+            shell.magics_manager.registry.pop(type(family).__name__, None)
+            shell.configurables.remove(family)
         shell.events.unregister("pre_run_cell", self._heartbeat.start)
         shell.events.unregister("post_run_cell", self._heartbeat.stop)
         self._heartbeat.close()

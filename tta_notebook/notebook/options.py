@@ -1,4 +1,4 @@
-"""What the magics accept, and how their lines are read: tables and one reader, no IPython.
+"""How magics say what they accept, and how their lines are read: one reader, no IPython.
 
 A line is read raw, because a magic's input is a Python expression: IPython's own splitting would
 break `--input f(x, y)` in two.
@@ -15,9 +15,6 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 LIVE_MODES = ("auto", "widget", "html", "off")
-FORMATS = ("tree", "table", "json")
-DIMENSIONS = ("model", "workflow", "user", "step", "session", "day")
-PERIODS = ("request", "run", "day", "month", "total")
 
 
 class UsageMistake(ValueError):  # noqa: N818 - what the user did; the extension turns it into UsageError
@@ -64,6 +61,8 @@ class Magic:
         options: what stands with one.
         synopsis: the positionals as `-h` shows them.
         details: the rest of `-h`.
+        completes: what the first positional is: "workflows" or "runs", for completion.
+        surplus: what to say of a word too many; by default that `-h` shows usage.
     """
 
     name: str
@@ -73,6 +72,8 @@ class Magic:
     options: tuple[Option, ...]
     synopsis: str
     details: str
+    completes: str = ""
+    surplus: str = ""
 
     @property
     def title(self) -> str:
@@ -115,95 +116,11 @@ class Arguments:
     is_silenced: bool = False
 
 
-_HELP = Option("-h", "show this help")
-_QUIET = Option("-q", "show nothing: no picture of the run, no value")
-_LIVE = Option("--live", "how to show the run while it goes on", "MODE", LIVE_MODES)
-_TIMEOUT = Option("--timeout", "stop the run after S seconds", "S")
-_BUDGET = Option("--budget", "spend at most this much on models in the run", "USD")
-
-WORKFLOW = Magic(
-    "tta_workflow",
-    "%%",
-    "Define a workflow in a cell, and run it with --input.",
-    ("NAME",),
-    (
-        Option("--input", "run it on this Python expression", "EXPR"),
-        _LIVE,
-        _BUDGET,
-        _TIMEOUT,
-        Option("--as", "also bind the Run to this variable", "VAR"),
-        _QUIET,
-        _HELP,
-    ),
-    "[NAME]",
-    "The body is ordinary Python; its last expression is the workflow and is bound to NAME.\n"
-    "With --input the cell's value is the Run, without it the workflow, shown as a picture.\n"
-    "In plain Python: `NAME = ...; run = await NAME.run(EXPR)`.\n\n"
-    "  %%tta_workflow ask --input {'question': 'why?'} --timeout 30\n"
-    "  clean >> llm >> str.strip",
-)
-RUN = Magic(
-    "tta_run",
-    "%",
-    "Run a workflow; its value is the Run.",
-    ("NAME", "EXPR"),
-    (_LIVE, _BUDGET, _TIMEOUT, _QUIET, _HELP),
-    "NAME EXPR",
-    "In plain Python: `await NAME.run(EXPR)`.\n\n"
-    "  %tta_run ask 'why?'\n"
-    "  run = %tta_run ask questions[0] --timeout 30",
-)
-TRACE = Magic(
-    "tta_trace",
-    "%",
-    "Show what a run did, step by step; by default the last one.",
-    ("EXPR",),
-    (Option("--format", "how to show it", "FORMAT", FORMATS), _HELP),
-    "[RUN]",
-    "RUN is a variable, an expression or an id as its picture shows it.\n"
-    "In plain Python: `tta_notebook.notebook.display.run_text(run)`.",
-)
-GRAPH = Magic(
-    "tta_graph",
-    "%",
-    "Draw a workflow without running it.",
-    ("EXPR",),
-    (_HELP,),
-    "NAME|EXPR",
-    "In plain Python: `workflow.graph()`.",
-)
-COSTS = Magic(
-    "tta_costs",
-    "%",
-    "Show what calls to models have cost, in this notebook and in others before.",
-    (),
-    (
-        Option("--by", "add up by one thing only", "WHAT", DIMENSIONS),
-        Option("--since", "only the last so long: 90s, 30m, 12h, 7d", "SPAN"),
-        Option("--plot", "draw it"),
-        _HELP,
-    ),
-    "",
-    "In plain Python: `ledger.report()` of the Ledger in `configure(guards=[ledger])`.",
-)
-BUDGET = Magic(
-    "tta_budget",
-    "%",
-    "Show, set or clear the budget that all runs of this notebook keep to.",
-    ("NAME", "EXPR"),
-    (
-        Option("--per", "when it begins anew; by default total", "PERIOD", PERIODS),
-        Option("--scope", "one for each user, workflow, model, tag, …", "SCOPE"),
-        Option("--timezone", "whose midnight ends a day or month; by default UTC", "ZONE"),
-        _HELP,
-    ),
-    "[set USD | clear]",
-    "Budgets per day and month go on when the kernel is started anew, and other notebooks share\n"
-    "them. In plain Python: `configure(guards=[Budget(USD, per='day')])`.\n\n"
-    "  %tta_budget set 5 --per day\n"
-    "  %tta_budget",
-)
-MAGICS = {magic.name: magic for magic in (WORKFLOW, RUN, TRACE, GRAPH, COSTS, BUDGET)}
+HELP = Option("-h", "show this help")
+QUIET = Option("-q", "show nothing: no picture of the run, no value")
+LIVE = Option("--live", "how to show the run while it goes on", "MODE", LIVE_MODES)
+TIMEOUT = Option("--timeout", "stop the run after S seconds", "S")
+BUDGET = Option("--budget", "spend at most this much on models in the run", "USD")
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _SPACE = re.compile(r"\s*")
@@ -217,6 +134,7 @@ def read(magic: Magic, line: str) -> Arguments:
     Raises:
         UsageMistake: an unknown option, a missing or impossible value, a word too many.
 
+    >>> from tta_notebook.notebook.tables.runs import RUN
     >>> read(RUN, "ask f(x, y) --timeout 3").words
     ['ask', 'f(x, y)']
     """
@@ -262,7 +180,7 @@ def _read_positional(magic: Magic, line: str, at: int, found: Arguments) -> int:
 
 
 def _word_too_many(magic: Magic, rest: str) -> str:
-    hint = "the input goes behind --input" if magic is WORKFLOW else f"{magic.title} -h shows usage"
+    hint = magic.surplus or f"{magic.title} -h shows usage"
     return f"{magic.title}: did not expect {rest!r}; {hint}."
 
 

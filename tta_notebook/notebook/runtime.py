@@ -19,8 +19,9 @@ from tta_notebook.notebook import stopped
 from tta_notebook.notebook.follow import following
 from tta_notebook.notebook.ipython import Shell, UsageError, display
 from tta_notebook.notebook.loop import interrupt_cancels
-from tta_notebook.notebook.options import MAGICS, WORKFLOW
 from tta_notebook.notebook.rows import is_run
+from tta_notebook.notebook.tables import MAGICS
+from tta_notebook.notebook.tables.runs import WORKFLOW
 
 _KEPT_RUNS = 50
 
