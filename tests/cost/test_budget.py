@@ -27,6 +27,7 @@ from tta_notebook import (
     PriceBook,
     RetryPrimitive,
     ScriptedModel,
+    TokenCorrections,
     UnboundedCostError,
     Usage,
     WorkflowContext,
@@ -247,6 +248,36 @@ def test_settling_twice_spends_once():
 
     status = run_virtual(main)
     assert (status.spent_usd, status.held_usd) == (4, 0)
+
+
+def test_experience_with_a_model_sets_less_of_its_input_aside():
+    # A dollar for a token of input; the provider counts words, and says nothing beforehand.
+    prices = PriceBook(overrides={"m": Price(input_per_1m=1_000_000, output_per_1m=0)})
+
+    class Uncounted(Provider):
+        count_input_tokens = None
+
+        async def stream(self, request):
+            into = len(request.messages[-1].content.split())
+            yield ModelDelta("w", usage=Usage(into, 1))
+
+    budget = Budget(100_000, corrections=TokenCorrections(least_calls=3))
+    events = []
+
+    class Watch:
+        async def reserve(self, call):
+            events.append(budget.status().held_usd)
+            return await Budget(1, "request").reserve_amount(0, call.context, "watch")
+
+    async def ask():
+        context = WorkflowContext().using(guards=(budget, Watch()), prices=prices)
+        await llm(Uncounted())("one two three four five six seven eight", context)
+
+    for _ in range(5):
+        run_virtual(ask)
+    assert events[0] == events[2] > 3 * 8
+    assert 8 <= events[4] < events[0] / 2
+    assert budget.status().spent_usd == 5 * 8
 
 
 # What cannot be told

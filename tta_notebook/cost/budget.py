@@ -6,6 +6,8 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,12 +23,15 @@ from tta_notebook.core.money import PICO, shown, to_pico, usd
 from tta_notebook.core.protocols import PlannedCall, Quote
 from tta_notebook.core.shared import Shared
 from tta_notebook.cost.accounts import Balance, MemoryAccount, Taken, Verdict
+from tta_notebook.cost.budget_hold import BudgetHold
 from tta_notebook.cost.budget_status import BudgetEvent, BudgetStatus, EventKind
 from tta_notebook.cost.desk import Desk
 from tta_notebook.cost.ledger import Ledger
 from tta_notebook.cost.scopes import Scope, checked_scope, scope_label, scope_value
 from tta_notebook.cost.sqlite_accounts import AccountFile
 from tta_notebook.cost.windows import Per, Window, period, window_now, zone_of
+from tta_notebook.llm.token_corrections import TokenCorrections
+from tta_notebook.llm.tokens import TokenBound
 
 _log = logging.getLogger("tta_notebook")
 _OWNER = "Budget"
@@ -65,6 +70,9 @@ class Budget:
             refuses at once.
         min_output_tokens: an answer is never capped to less.
         counts_replays: spend on answers from a recording, too.
+        corrections: learns from the calls of a model how far the estimates of its input lie above
+            its real counts, and sets less aside where they do. A text of a new kind may then need
+            more than was set aside; without, none does.
 
     Raises:
         ConfigurationError: an argument means nothing.
@@ -93,6 +101,7 @@ class Budget:
         max_wait_seconds: float = 60.0,
         min_output_tokens: int = 1,
         counts_replays: bool = False,
+        corrections: TokenCorrections | None = None,
     ) -> None:
         self.limit_pico = to_pico(limit_usd)
         if self.limit_pico < 0:
@@ -106,6 +115,7 @@ class Budget:
         self.max_wait_seconds = checked.seconds(_OWNER, "max_wait_seconds", max_wait_seconds)
         self.min_output_tokens = checked.count(_OWNER, "min_output_tokens", min_output_tokens)
         self.counts_replays = counts_replays
+        self._corrections = corrections
         self._zone = zone_of(_OWNER, timezone)
         self._warn_at = sorted(checked.share(_OWNER, "warn_at", level) for level in warn_at)
         self._on_event = on_event
@@ -133,10 +143,14 @@ class Budget:
             UnboundedCostError: the call's worst case cannot be told.
             StorageError: the file cannot be used, so nobody knows what is left.
         """
-        quote, into = _bounded(call, self)
+        quote, bound = _bounded(call, self)
+        into = self._corrected(call.model, bound)
         least = quote.worst_case(into, min(self.min_output_tokens, call.max_output_tokens))
         most = quote.worst_case(into, call.max_output_tokens)
-        return await self._set_aside(call, least, most, quote)
+        hold = await self._set_aside(replace(call, input_tokens=into), least, most, quote)
+        if self._corrections is not None:
+            hold.teaches = partial(self._corrections.record, call.model, bound=bound)
+        return hold
 
     async def reserve_amount(
         self, amount_usd: Any, context: WorkflowContext, step: str
@@ -178,6 +192,12 @@ class Budget:
         if remaining_s is None:
             return self.max_wait_seconds
         return max(0.0, min(self.max_wait_seconds, remaining_s))
+
+    def _corrected(self, model: str, bound: int) -> int:
+        if self._corrections is None:
+            return bound
+        estimate = TokenBound(bound, is_exact=False, how="estimate")
+        return self._corrections.corrected(model, estimate).tokens
 
     # How it stands
 
@@ -321,57 +341,6 @@ class Budget:
             self._on_event(BudgetEvent(kind, self.name, desk.label, status, level, model))
         except Exception:  # noqa: BLE001 - a user's hook may raise anything, and the call is paid for
             _log.exception("The on_event of budget %r raised; the call goes on.", self.name)
-
-
-class BudgetHold:
-    """What a budget has set aside for one call.
-
-    Attributes:
-        max_output_tokens: the most tokens of output that it pays for; None for no limit.
-        amount_pico: how much, in pico-dollars.
-    """
-
-    def __init__(
-        self,
-        budget: Budget,
-        desk: Desk,
-        call: PlannedCall,
-        quote: Quote | None,
-        taken: Taken,
-        cap: int | None,
-    ) -> None:
-        self.max_output_tokens = cap
-        self._budget = budget
-        self._desk = desk
-        self._call = call
-        self._quote = quote
-        self._hold = taken.hold
-        self.amount_pico = 0 if isinstance(taken.amount, Verdict) else taken.amount
-
-    def settle(self, usage: Any) -> None:
-        """Spend what the call cost and give back the rest; settling again changes nothing."""
-        self.spend(self._cost(usage))
-
-    def spend(self, cost_pico: int) -> None:
-        """Spend this much, in pico-dollars, and give back the rest."""
-        hold, self._hold = self._hold, None
-        if hold is not None:
-            balance = self._desk.settle(hold, cost_pico)
-            self._budget.settled(
-                self._desk, self._call, balance, beyond=cost_pico > self.amount_pico
-            )
-
-    def release(self) -> None:
-        """Give everything back: nothing was sent."""
-        hold, self._hold = self._hold, None
-        if hold is not None:
-            self._desk.settle(hold, 0)
-
-    def _cost(self, usage: Any) -> int:
-        try:
-            return self.amount_pico if self._quote is None else self._quote.cost(usage)
-        except Exception:  # noqa: BLE001 - what cannot be reckoned costs the most that it could
-            return self.amount_pico
 
 
 def _bounded(call: PlannedCall, budget: Budget) -> tuple[Quote, int]:

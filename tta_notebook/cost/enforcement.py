@@ -13,7 +13,8 @@ from tta_notebook.core.money import to_pico
 from tta_notebook.core.primitive import Chunks, TIn, TOut, WorkflowPrimitive
 from tta_notebook.core.protocols import Guard
 from tta_notebook.core.wrapper import WrapperPrimitive
-from tta_notebook.cost.budget import Budget, BudgetHold
+from tta_notebook.cost.budget import Budget
+from tta_notebook.cost.budget_hold import BudgetHold
 from tta_notebook.cost.budget_status import BudgetEvent
 from tta_notebook.cost.ledger import Ledger
 from tta_notebook.cost.scopes import Scope
