@@ -10,6 +10,7 @@ from tta_notebook.core import clock
 from tta_notebook.core.deadline import Deadline
 from tta_notebook.core.errors import ConfigurationError
 from tta_notebook.core.events import Note, Span
+from tta_notebook.core.guarding import each_once
 from tta_notebook.core.here import Active, here
 from tta_notebook.core.ids import span_ids
 from tta_notebook.core.shared import Shared
@@ -165,7 +166,7 @@ class WorkflowContext:
     def guards(self) -> tuple[Guard, ...]:
         """Who is asked before every call to a model: the run's own, then the standing ones."""
         own = self.shared.guards
-        return _each_once(own + standing.guards) if standing.guards else own
+        return each_once(own + standing.guards) if standing.guards else own
 
     @property
     def prices(self) -> Prices | None:
@@ -223,7 +224,7 @@ class WorkflowContext:
             prices: what models cost in that part; as outside of it by default.
         """
         child = self.derive(self.run, self.span, self.mode)
-        child.shared = self.shared.guarded_by(_each_once((*guards, *self.shared.guards)), prices)
+        child.shared = self.shared.guarded_by(each_once((*guards, *self.shared.guards)), prices)
         return child
 
     # Time
@@ -379,25 +380,6 @@ class WorkflowContext:
         for key, value in propagation.baggage_pairs(headers.get("baggage", "")):
             context.baggage.setdefault(key, value)
         return context
-
-
-def _each_once(guards: tuple[Guard, ...]) -> tuple[Guard, ...]:
-    """Leave out what is there before: a ledger may stand for the process and be a run's as well."""
-    return tuple({id(guard): guard for guard in guards}.values())
-
-
-def within_budget(context: WorkflowContext, budget: Guard) -> WorkflowContext:
-    """Return a context whose calls to models keep to a budget, too.
-
-    Raises:
-        ConfigurationError: it is none.
-    """
-    if not callable(getattr(budget, "reserve", None)):
-        raise ConfigurationError(
-            f"budget={budget!r} is a {type(budget).__name__}, which cannot set anything aside. "
-            f"Give a Budget: budget=Budget({budget!r})."
-        )
-    return context.guarded_by(budget)
 
 
 _new = object.__new__

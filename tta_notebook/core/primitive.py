@@ -19,9 +19,10 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
 from tta_notebook.core import chunks, fit, observe
-from tta_notebook.core.context import HERE, WorkflowContext, current_context, within_budget
+from tta_notebook.core.context import HERE, WorkflowContext, current_context
 from tta_notebook.core.errors import CompositionError, ConfigurationError, WorkflowError
 from tta_notebook.core.events import StreamChunk
+from tta_notebook.core.guarding import within_budget
 from tta_notebook.core.run import Run
 from tta_notebook.core.threads import run_blocking
 
