@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -454,3 +455,14 @@ def test_an_error_of_run_sync_is_not_shown_as_one_that_came_of_another():
     with pytest.raises(ZeroDivisionError) as caught:
         LambdaPrimitive(lambda x: 1 / x).run_sync(0)
     assert caught.value.__context__ is None
+
+
+def test_the_usage_of_a_run_inside_is_counted_once_although_its_answer_is_given_on():
+    inner = LambdaPrimitive(lambda _: SimpleNamespace(usage=Usage(3, 2)), name="inner")
+
+    async def outer(text):
+        return await (await inner.run(text))
+
+    run = asyncio.run(LambdaPrimitive(outer, name="outer").run("x"))
+    assert run.usage == Usage(3, 2)
+    assert [span.name for span in run.spans if span.usage is not None] == ["inner"]

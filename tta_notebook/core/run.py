@@ -314,6 +314,8 @@ class Run(Generic[T]):
         if id(reported) in self._counted:
             return True
         self._counted[id(reported)] = (reported, span)
+        if self._outer is not None:  # a step there may give on what this run gives it
+            self._outer._is_counted(reported, span)  # noqa: SLF001 - our own class
         return False
 
     def _add(self, usage: Usage, cost_pico: int | None) -> None:

@@ -8,15 +8,31 @@ from tta_notebook.cost.ledger import Ledger
 from tta_notebook.cost.report import LedgerReport
 from tta_notebook.cost.totals import Totals
 from tta_notebook.cost.tracking import CostTrackingPrimitive
+from tta_notebook.cost.whatif import (
+    BudgetReplay,
+    CacheCurve,
+    CachePoint,
+    RecordedCall,
+    Repriced,
+    RetryReplay,
+    WhatIf,
+)
 
 __all__ = [
     "Budget",
     "BudgetEnforcementPrimitive",
     "BudgetEvent",
+    "BudgetReplay",
     "BudgetStatus",
+    "CacheCurve",
+    "CachePoint",
     "CostTrackingPrimitive",
     "Ledger",
     "LedgerEntry",
     "LedgerReport",
+    "RecordedCall",
+    "Repriced",
+    "RetryReplay",
     "Totals",
+    "WhatIf",
 ]

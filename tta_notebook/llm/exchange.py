@@ -37,7 +37,7 @@ class Exchange:
         self, requested: str, request: ModelRequest, backend: Backend, context: WorkflowContext
     ) -> None:
         self._requested = requested
-        self._request = request
+        self._request = self._stated = request
         self._backend = backend
         self._context = context
         self._pieces: list[str] = []
@@ -187,7 +187,9 @@ class Exchange:
             price_date=None if quote is None else quote.date.isoformat(),
             price_source=None if quote is None else quote.source,
             price=None if quote is None else quote.terms(),
-            request_key=_key_of(self._requested, self._request),
+            request_key=_key_of(self._requested, self._stated),
+            max_output_tokens=self._request.max_output_tokens,
+            input_bound=None if self._bound is None else self._bound.tokens,
         )
 
 

@@ -2,5 +2,6 @@
 
 from tta_notebook.report.chart import Chart, Series
 from tta_notebook.report.figures import cost_chart
+from tta_notebook.report.whatif_figures import whatif_chart
 
-__all__ = ["Chart", "Series", "cost_chart"]
+__all__ = ["Chart", "Series", "cost_chart", "whatif_chart"]
