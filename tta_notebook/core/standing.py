@@ -16,12 +16,37 @@ if TYPE_CHECKING:
 
 
 class Standing:
-    """The process's guards, prices and backends; see `configure`."""
+    """The process's guards, prices and backends; see `configure`.
+
+    Attributes:
+        configured: the guards that `configure` has set.
+        added: those of whoever came by itself, and leaves again: an extension, a view.
+        guards: both.
+        prices: what models cost.
+        backends: what serves models.
+    """
 
     def __init__(self) -> None:
+        self.configured: tuple[Guard, ...] = ()
+        self.added: tuple[Guard, ...] = ()
         self.guards: tuple[Guard, ...] = ()
         self.prices: Prices | None = None
         self.backends: Mapping[str, Any] | None = None
+
+    def set_guards(self, guards: Iterable[Guard]) -> None:
+        """Put these in the place of those that were configured before."""
+        self.configured = tuple(guards)
+        self.guards = self.configured + self.added
+
+    def add(self, guard: Guard) -> None:
+        """Add a guard that no `configure` takes away."""
+        self.added = (*self.added, guard)
+        self.guards = self.configured + self.added
+
+    def remove(self, guard: Guard) -> None:
+        """Take a guard away that was added."""
+        self.added = tuple(other for other in self.added if other is not guard)
+        self.guards = self.configured + self.added
 
 
 standing = Standing()
@@ -38,17 +63,18 @@ def configure(
     It counts from the next call to a model on, also in runs that are under way.
 
     Args:
-        guards: budgets, ledgers and limits, asked after a run's own; an empty list for none.
+        guards: budgets, ledgers and limits, asked after a run's own; an empty list for none. Those
+            of the notebook extension (`%tta_costs`, `%tta_budget`) stay beside them.
         prices: what models cost, where a run does not say; None for the price book's own table.
         backends: what serves models, where a run does not say; None for their own.
 
-    >>> from tta_notebook.core.context import WorkflowContext
-    >>> with configured(prices={"m": 1}):  # a PriceBook, really
+    >>> from tta_notebook import PriceBook, WorkflowContext
+    >>> with configured(prices=PriceBook(bundled=False)):
     ...     WorkflowContext().prices
-    {'m': 1}
+    PriceBook(no overrides, at=None, bundled=False)
     """
     if guards is not UNSET:
-        standing.guards = tuple(guards)
+        standing.set_guards(guards)
     if prices is not UNSET:
         standing.prices = prices
     if backends is not UNSET:
@@ -63,9 +89,9 @@ def configured(
     backends: Mapping[str, Any] | UnsetType | None = UNSET,
 ) -> Generator[None]:
     """Hold `configure` for the length of a `with` block; its guards come beside those there are."""
-    before = (standing.guards, standing.prices, standing.backends)
-    configure(guards=(*guards, *standing.guards), prices=prices, backends=backends)
+    before = (standing.configured, standing.prices, standing.backends)
+    configure(guards=(*guards, *standing.configured), prices=prices, backends=backends)
     try:
         yield
     finally:
-        standing.guards, standing.prices, standing.backends = before
+        configure(guards=before[0], prices=before[1], backends=before[2])

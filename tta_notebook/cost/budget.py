@@ -293,7 +293,7 @@ class Budget:
         )
         return BudgetExceededError(
             f"Budget {self.name!r}{whose}: a call to {call.model!r} may cost {shown(least)} at "
-            f"least, and of {shown(self.limit_pico)}{window} {shown(balance.gone)} is spent{held}. "
+            f"least, and {shown(balance.gone)} of {shown(self.limit_pico)}{window} is spent{held}. "
             f"Nothing was asked. {advice}",
             limit_usd=self.limit_usd,
             spent_usd=usd(balance.gone),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tta_notebook.core.home import home
 from tta_notebook.core.money import shown, to_pico
 from tta_notebook.core.protocols import Hold, PlannedCall
-from tta_notebook.core.standing import configure, standing
+from tta_notebook.core.standing import standing
 
 if TYPE_CHECKING:
     from tta_notebook.cost.budget import Budget
@@ -45,12 +45,12 @@ class Money:
 
     def add(self) -> None:
         """Book every run from now on."""
-        configure(guards=[*standing.guards, self])
+        standing.add(self)
 
     def remove(self) -> None:
         """Leave runs alone; what is booked stays."""
         self.clear_budget()
-        configure(guards=[guard for guard in standing.guards if guard is not self])
+        standing.remove(self)
         if "ledger" in self.__dict__:
             self.ledger.close()
 
@@ -75,14 +75,14 @@ class Money:
         )
         self.clear_budget()
         self.budget = budget
-        configure(guards=[budget, *standing.guards])
+        standing.add(budget)
         return budget
 
     def clear_budget(self) -> None:
         """Take the budget away; what it has spent stays spent."""
         budget, self.budget = self.budget, None
         if budget is not None:
-            configure(guards=[guard for guard in standing.guards if guard is not budget])
+            standing.remove(budget)
             budget.close()
 
 

@@ -293,6 +293,9 @@ def test_answers_from_a_recording_are_left_out_and_told(tmp_path):
         found = WhatIf(source, prices=BOOK).reprice("small")
         assert len(found.costs) == 0
         assert found.caveats[-1].startswith("1 answer came from a recording")
+        counted = WhatIf(source, prices=BOOK, counts_replays=True).reprice("small")
+        assert len(counted.costs) == 1
+        assert "recording" not in "".join(counted.caveats)
 
 
 def test_an_empty_history_gives_nothing_and_says_so(tmp_path):

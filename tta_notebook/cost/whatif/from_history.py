@@ -27,6 +27,8 @@ WHERE {CALLS} AND s.source IS NOT 'replay' AND s.started_ns >= ? AND s.started_n
 ORDER BY s.started_ns, s.span_id LIMIT {_PAGE}
 """  # noqa: S608 - no word of a user's
 
+_CALLS_AND_REPLAYS = _CALLS.replace("AND s.source IS NOT 'replay' ", "")
+
 _REPLAYS = f"""
 SELECT COUNT(*) FROM main.spans AS s
 WHERE {CALLS} AND s.source = 'replay' AND s.started_ns >= ? AND s.started_ns < ?
@@ -78,19 +80,23 @@ _NESTED = "SELECT id, parent_run FROM main.runs WHERE parent_run IS NOT NULL"
 _STATUS = "SELECT id, status FROM main.runs"
 
 
-def trace_of_history(history: History, since_ns: int, until_ns: int) -> Trace:
+def trace_of_history(
+    history: History, since_ns: int, until_ns: int, *, counts_replays: bool
+) -> Trace:
     """Return what began in a history between two moments, in nanoseconds since 1970."""
     history.flush()
     reader, between = Reader(history.path), (since_ns, until_ns)
     calls = Calls()
-    for page in _pages(reader, _CALLS, between, places=(0, 2)):
+    query = _CALLS_AND_REPLAYS if counts_replays else _CALLS
+    for page in _pages(reader, query, between, places=(0, 2)):
         calls.extend(page)
+    left_out = [] if counts_replays else reader.rows(_REPLAYS, between)
     return Trace(
         calls,
         _Details(reader, between),
         parents=dict(reader.rows(_NESTED, ())),
         run_status=dict(reader.rows(_STATUS, ())),
-        replays=sum(count for (count,) in reader.rows(_REPLAYS, between)),
+        replays=sum(count for (count,) in left_out),
     )
 
 

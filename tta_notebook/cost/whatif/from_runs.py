@@ -43,7 +43,9 @@ class _Step:
     parent_run: int | None
 
 
-def trace_of_runs(runs: Iterable[object], since_ns: int, until_ns: int) -> Trace:
+def trace_of_runs(
+    runs: Iterable[object], since_ns: int, until_ns: int, *, counts_replays: bool
+) -> Trace:
     """Return the trace of runs; a span that two of them have counts once.
 
     Raises:
@@ -56,7 +58,9 @@ def trace_of_runs(runs: Iterable[object], since_ns: int, until_ns: int) -> Trace
                 found.setdefault(step.span_id, step)
     steps = sorted(found.values(), key=lambda step: (step.started_ns, step.span_id))
     told = [step for step in steps if step.said is not None or step.usage is not None]
-    made = [step for step in told if (step.said or {}).get("source") != "replay"]
+    made = [
+        step for step in told if counts_replays or (step.said or {}).get("source") != "replay"
+    ]
     calls = Calls()
     calls.extend([_call_row(step) for step in made])
     return Trace(

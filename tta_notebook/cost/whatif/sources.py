@@ -23,7 +23,9 @@ Source: TypeAlias = History | Run[Any] | RecordedRun | Iterable[Run[Any] | Recor
 _BEGINNING, _END = -(2**63), 2**63 - 1
 
 
-def trace_of(source: Any, since: When | None, until: When | None) -> Trace:
+def trace_of(
+    source: Any, since: When | None, until: When | None, *, counts_replays: bool
+) -> Trace:
     """Return what a source has recorded between two moments.
 
     Raises:
@@ -32,11 +34,15 @@ def trace_of(source: Any, since: When | None, until: When | None) -> Trace:
     first = _BEGINNING if since is None else instant_ns("WhatIf", "since", since)
     last = _END if until is None else instant_ns("WhatIf", "until", until)
     if isinstance(source, History):
-        return trace_of_history(source, first, last)
+        return trace_of_history(source, first, last, counts_replays=counts_replays)
     if isinstance(source, Run | RecordedRun):
-        return trace_of_runs([cast("object", source)], first, last)
+        return trace_of_runs(
+            [cast("object", source)], first, last, counts_replays=counts_replays
+        )
     if isinstance(source, Iterable) and not isinstance(source, str | bytes):
-        return trace_of_runs(cast("Iterable[object]", source), first, last)
+        return trace_of_runs(
+            cast("Iterable[object]", source), first, last, counts_replays=counts_replays
+        )
     raise ConfigurationError(
         f"WhatIf: source={source!r} records nothing that could be asked. Give a History, a run, or "
         "a list of runs."

@@ -51,6 +51,7 @@ class WhatIf:
             or the question's `at`.
         since: the first moment; with `until` as in `History.df`.
         until: the first moment that does not count any more.
+        counts_replays: take answers from a recording for calls that were made.
 
     Raises:
         ConfigurationError: the source records nothing, or an argument means nothing.
@@ -76,9 +77,10 @@ class WhatIf:
         prices: Prices | None = None,
         since: When | None = None,
         until: When | None = None,
+        counts_replays: bool = False,
     ) -> None:
         self._prices = standing_prices() if prices is None else book_of("WhatIf", prices)
-        self._trace = trace_of(source, since, until)
+        self._trace = trace_of(source, since, until, counts_replays=counts_replays)
 
     def __repr__(self) -> str:
         models = ", ".join(map(repr, self.models[:6])) or "no model"
