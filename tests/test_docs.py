@@ -11,9 +11,11 @@ import pytest
 
 import tta_notebook
 from tta_notebook import WorkflowPrimitive
+from tta_notebook.notebook.tables import MAGICS
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted((DOCS / "primitives").glob("*.md"))
+ALL_PAGES = sorted(DOCS.rglob("*.md"))
 HEADINGS = ["Picture", "Example", "What can go wrong", "In the trace"]
 
 # Rooms whose primitives have a page of their own.
@@ -45,7 +47,7 @@ def page_of(primitive):
     return DOCS / "primitives" / ("_".join(words).lower() + ".md")
 
 
-@pytest.mark.parametrize("page", [*PAGES, *sorted(DOCS.glob("*.md"))], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.stem)
 def test_examples_run_as_they_are_written(page):
     space = {"__name__": "__main__"}
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
@@ -79,7 +81,7 @@ def test_a_page_names_every_argument_and_every_note_of_its_primitive(primitive):
     assert [note for note in sorted(notes) if f"`{note}`" not in text] == []
 
 
-@pytest.mark.parametrize("page", [*PAGES, *sorted(DOCS.glob("*.md"))], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
@@ -91,7 +93,7 @@ def test_every_test_that_a_page_names_exists():
     tests = "".join(
         path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("*.py")
     )
-    for page in [*PAGES, *DOCS.glob("*.md")]:
+    for page in ALL_PAGES:
         for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8")):
             assert f"def {name}(" in tests, f"{page.name} names {name}"
 
@@ -110,3 +112,9 @@ def test_the_comparison_is_what_its_script_prints():
         situation, ours, *_ = (cell.strip() for cell in row.strip("|").split("|"))
         # The peers are there for benchmarks alone: what they do is checked where they are.
         assert f"| {situation} | {ours} |" in page
+
+
+def test_every_magic_is_on_its_page():
+    page = (DOCS / "notebook" / "magics.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `(%+tta_\w+)` \| \S", page, re.MULTILINE))
+    assert listed == {magic.title for magic in MAGICS.values()}

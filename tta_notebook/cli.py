@@ -61,6 +61,28 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--trace", action="store_true", help="print the trace to the error stream")
     run.set_defaults(command=_run)
 
+    export = commands.add_parser("export", help="write workflows of a notebook to a module")
+    export.add_argument("notebook", type=Path)
+    export.add_argument("workflows", nargs="+", metavar="NAME")
+    export.add_argument("-o", dest="module", required=True, type=Path, metavar="FILE")
+    export.add_argument("--check", action="store_true", help="import it in a new process")
+    export.add_argument("--force", action="store_true", help="write over a file that is there")
+    export.set_defaults(command=_export)
+
+    notebook = commands.add_parser("notebook", help="notebooks for a repository").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    for action, command, what in (
+        ("clean", _notebook_clean, "take out what is of one machine or one run; outputs stay"),
+        ("check", _notebook_check, "say what stands in the way of committing them"),
+    ):
+        tidied = notebook.add_parser(action, help=what)
+        tidied.add_argument("files", nargs="+", type=Path, metavar="FILE")
+        tidied.set_defaults(command=command)
+    notebook.add_parser(
+        "sanitize-file", help="print where the file for nbval's --nbval-sanitize-with is"
+    ).set_defaults(command=_notebook_sanitize_file)
+
     local = commands.add_parser("local", help="the embedded model").add_subparsers(
         required=True, metavar="ACTION"
     )
@@ -186,6 +208,43 @@ def _input(text: str) -> Any:
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
     return text
+
+
+def _export(options: argparse.Namespace) -> int:
+    from tta_notebook.notebook.export import cells_of_file, export_module  # noqa: PLC0415
+
+    exported = export_module(
+        options.workflows,
+        options.module,
+        cells=cells_of_file(options.notebook),
+        check=options.check,
+        force=options.force,
+    )
+    print(exported)
+    return 0
+
+
+def _notebook_clean(options: argparse.Namespace) -> int:
+    from tta_notebook.notebook.tidy import clean  # noqa: PLC0415
+
+    for file in options.files:
+        print(f"{file}: {'cleaned' if clean(file) else 'was clean'}")
+    return 0
+
+
+def _notebook_check(options: argparse.Namespace) -> int:
+    from tta_notebook.notebook.tidy_check import problems_of  # noqa: PLC0415
+
+    found = [f"{file}: {problem}" for file in options.files for problem in problems_of(file)]
+    print("\n".join(found) if found else "Nothing stands in the way.")
+    return 1 if found else 0
+
+
+def _notebook_sanitize_file(_: argparse.Namespace) -> int:
+    from tta_notebook.notebook.tidy import SANITIZE_FILE  # noqa: PLC0415
+
+    print(SANITIZE_FILE)
+    return 0
 
 
 def _local_install(options: argparse.Namespace) -> int:

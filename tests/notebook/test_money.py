@@ -139,7 +139,7 @@ def test_a_run_has_its_budget_in_its_trace(shell):
     assert isinstance(run, Run)
     (note,) = run.spans[-1].noted("budget")
     assert (note.data["spent_usd"], note.data["limit_usd"]) == (3, 9)
-    assert "spent $3.00" in shell.run("%tta_trace").out
+    assert "budget $3.00 of $9.00" in shell.run("%tta_trace").out
 
 
 def test_every_run_of_a_notebook_is_in_its_history(shell):

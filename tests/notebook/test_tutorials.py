@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tta_notebook.llm.local.install import status
+from tta_notebook.notebook.tidy import SANITIZE_FILE
 
 ROOT = Path(__file__).parents[2]
 TUTORIALS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -22,11 +23,10 @@ def test_a_tutorial_gives_the_outputs_it_is_stored_with(tutorial):
         if os.environ.get("TTA_REQUIRE_SERVICES") == "1":
             pytest.fail(HOW_TO_GET_IT)
         pytest.skip(HOW_TO_GET_IT)
-    sanitize = ROOT / "tests" / "notebook" / "sanitize.cfg"
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "--nbval", str(tutorial)),
-            *("--nbval-sanitize-with", str(sanitize)),
+            *("--nbval-sanitize-with", str(SANITIZE_FILE)),
             *("--override-ini", "addopts=", "-p", "no:randomly", "-p", "no:cacheprovider"),
         ],
         capture_output=True,

@@ -16,6 +16,20 @@ T = TypeVar("T")
 LOOK_S = 0.05
 
 
+_turns_nested = False
+
+
+def turn_running_loop(*, nested: bool) -> None:
+    """Say whether a loop that runs may be turned from within, as it may once it is patched for it.
+
+    Args:
+        nested: True makes `run_blocking` use the running loop itself: what belongs to that loop, a
+            client with connections, can be used then.
+    """
+    global _turns_nested  # noqa: PLW0603 - the patch is the process's, and so is this
+    _turns_nested = nested
+
+
 def run_blocking(begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run the coroutine that `begin` makes and return what it gives.
 
@@ -24,9 +38,25 @@ def run_blocking(begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
     cancellation of the task that waits, cancel it and wait for its clean-up.
     """
     if _is_loop_running():
+        if _turns_nested:
+            return _turned(begin)
         return cast("T", _Elsewhere(begin).result())
     with asyncio.Runner() as runner:
         return runner.run(begin())
+
+
+def _turned(begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine on the loop that runs here, which turns on meanwhile."""
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(begin(), name="tta-run-sync")
+    try:
+        return loop.run_until_complete(task)
+    except BaseException:
+        if not task.done():  # an interrupt: the task would run on into whatever comes next
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                loop.run_until_complete(task)
+        raise
 
 
 def _is_loop_running() -> bool:

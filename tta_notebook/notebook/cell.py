@@ -7,36 +7,32 @@
 
 Every line of the body stays on its line, so tracebacks and `inspect.getsource` are the notebook's
 own; the added last line is a top-level await, so the loop goes on turning while the run does.
-Nothing here knows IPython: lines in, lines out.
+What a `%%tta_primitive` cell ends in stands in primitive_cell.py. Nothing here knows IPython: lines
+in, lines out.
 """
 
 from __future__ import annotations
 
 import ast
-import io
-import keyword
 import re
-import tokenize
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tta_notebook.notebook.lines import Lines, lines_inside_strings, lines_of, parsed
 from tta_notebook.notebook.options import Arguments, UsageMistake, parse_expression, read
+from tta_notebook.notebook.primitive_cell import PrimitiveEnding, check_variable
+from tta_notebook.notebook.tables.primitives import PRIMITIVE
 from tta_notebook.notebook.tables.runs import RUN, WORKFLOW
 
-Lines = list[str]
 Translate = Callable[[Lines], Lines]
 
 # What transformed cells call (runtime.py); hidden from %who.
 RUNTIME = "__tta__"
 
-_HEADER = re.compile(r"%%tta_workflow(?![\w?])")
+_HEADER = re.compile(r"%%(tta_workflow|tta_primitive)(?![\w?])")
 _RUN_LINE = re.compile(
     r"(?P<indent>[ \t]*)(?P<target>[^%#=]+=[ \t]*)?%tta_run(?![\w?])(?P<rest>.*)", re.DOTALL
 )
-_NOT_PYTHON = re.compile(r"\s*[%!?]|[^'\"#(]*=\s*[%!]")
-# Where Python sees a line end. str.splitlines sees more of them (form feeds, U+2028).
-_LINE_END = re.compile(r"(?<=\n)|(?<=\r)(?!\n)")
 
 
 def unchanged(lines: Lines) -> Lines:
@@ -62,7 +58,7 @@ def transform(lines: Lines, translate: Translate = unchanged, *, awaits: bool = 
     """
     if not any("%tta_" in line for line in lines):
         return lines
-    lines = [line for line in _LINE_END.split("".join(lines)) if line]
+    lines = lines_of("".join(lines))
     first = _first_code_line(lines)
     if first is not None and _HEADER.match(lines[first]):
         return _Cell(lines, first, awaits=awaits).rewritten(translate)
@@ -80,7 +76,7 @@ def _first_code_line(lines: Lines) -> int | None:
 
 @dataclass(slots=True)
 class _Cell:
-    """One `%%tta_workflow` cell on its way to ordinary code."""
+    """One cell of ours on its way to ordinary code."""
 
     lines: Lines
     first: int
@@ -88,48 +84,63 @@ class _Cell:
 
     def rewritten(self, translate: Translate) -> Lines:
         header = self.lines[self.first]
-        arguments = read(WORKFLOW, header[_end_of(_HEADER, header) :].rstrip())
+        magic = PRIMITIVE if header.startswith(PRIMITIVE.title) else WORKFLOW
+        arguments = read(magic, header[_end_of(_HEADER, header) :].rstrip())
         if "h" in arguments.values:
-            return [f"{RUNTIME}.help({WORKFLOW.name!r})\n"]
-        _check(arguments)
+            return [f"{RUNTIME}.help({magic.name!r})\n"]
+        ending = (
+            PrimitiveEnding(arguments)
+            if magic is PRIMITIVE
+            else _WorkflowEnding(arguments, self.awaits)
+        )
         head = [
             *self.lines[: self.first],
             f"# {header}" if header[-1:] in "\r\n" else f"# {header}\n",
         ]
         body = self.lines[self.first + 1 :]
         body = translate(_rewrite_run_lines(body) if self.awaits else body)
-        tree = _parsed(body)
+        tree = parsed(body)
         if tree is None:
             return head + body  # Python itself says what is wrong, and in which line
-        name = arguments.words[0] if arguments.words else f"{RUNTIME}.workflow"
-        is_silenced = _bind(body, _last_expression(tree, body), name)
+        last_line = ending.last_line(tree, body, RUNTIME)
         if not body[-1].endswith(("\n", "\r")):
             body[-1] += "\n"
-        return [*head, *body, self._last_line(arguments, name, is_silenced=is_silenced)]
+        return [*head, *body, f"{last_line}\n"]
 
-    def _last_line(self, arguments: Arguments, name: str, *, is_silenced: bool) -> str:
+
+class _WorkflowEnding:
+    """How a `%%tta_workflow` cell ends."""
+
+    def __init__(self, arguments: Arguments, awaits: bool) -> None:
+        _check(arguments)
+        self._arguments = arguments
+        self._awaits = awaits
+
+    def last_line(self, tree: ast.Module, body: Lines, runtime: str) -> str:
+        """Bind the body's last expression, and return the line that shows or runs it."""
+        arguments = self._arguments
+        name = arguments.words[0] if arguments.words else f"{runtime}.workflow"
+        is_silenced = _bind(body, _last_expression(tree, body), name)
         expression = arguments.values.get("input")
         label = [f"name={word!r}" for word in arguments.words]
         if expression is None:
-            call = f"{RUNTIME}.show({', '.join([name, *label])})"
+            call = f"{runtime}.show({', '.join([name, *label])})"
         else:
             call = _run_call(
-                [name, _as_argument(expression), *label], arguments, awaits=self.awaits
+                [name, _as_argument(expression), *label], arguments, awaits=self._awaits
             )
         if variable := arguments.values.get("as"):
             call = f"({variable} := {call})"
         is_silenced = is_silenced or arguments.is_silenced or "q" in arguments.values
-        return f"{call}{';' if is_silenced else ''}\n"
+        return f"{call}{';' if is_silenced else ''}"
 
 
 def _check(arguments: Arguments) -> None:
     title = WORKFLOW.title
-    if arguments.words and (
-        not arguments.words[0].isidentifier() or keyword.iskeyword(arguments.words[0])
-    ):
-        raise UsageMistake(f"{title}: {arguments.words[0]!r} cannot be the name of a variable.")
+    if arguments.words:
+        check_variable(title, arguments.words[0])
     if "input" not in arguments.values:
-        for key in ("live", "budget", "timeout", "as"):
+        for key in ("live", "budget", "timeout", "cassette", "as"):
             if key in arguments.values:
                 raise UsageMistake(
                     f"{title}: --{key} is about a run; add --input EXPR to have one."
@@ -142,6 +153,8 @@ def _run_call(call: list[str], arguments: Arguments, *, awaits: bool, method: st
     if budget := arguments.values.get("budget"):
         # As text: a float of what is written would be another amount.
         call.append(f"budget={budget!r}")
+    if cassette := arguments.values.get("cassette"):
+        call.append(f"cassette={cassette!r}")
     if timeout := arguments.values.get("timeout"):
         call.append(f"timeout_s={float(timeout)!r}")
     if "q" in arguments.values:
@@ -154,15 +167,6 @@ def _as_argument(expression: str) -> str:
     # `--input 1, 2` is a tuple, not two arguments
     is_tuple = isinstance(parse_expression("input", expression), ast.Tuple)
     return f"({expression})" if is_tuple else expression
-
-
-def _parsed(body: Lines) -> ast.Module | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the cell's own compilation warns, once
-            return ast.parse("".join(body))
-    except (SyntaxError, ValueError):
-        return None
 
 
 def _last_expression(tree: ast.Module, body: Lines) -> ast.Expr:
@@ -207,7 +211,7 @@ def _rewrite_run_lines(lines: Lines) -> Lines:
     """Turn `%tta_run NAME EXPR` into an await at the same place, wherever Python can await."""
     if not any("%tta_run" in line for line in lines):
         return lines
-    inside = _lines_inside_strings(lines)
+    inside = lines_inside_strings(lines)
     return [
         line if number in inside else _rewritten_run_line(lines, number)
         for number, line in enumerate(lines)
@@ -268,26 +272,6 @@ def _is_in_plain_function(lines: Lines, number: int) -> bool:
 def _indent_of(line: str) -> int:
     expanded = line.expandtabs()
     return len(expanded) - len(expanded.lstrip())
-
-
-def _lines_inside_strings(lines: Lines) -> set[int]:
-    """Return the numbers of the lines that begin inside a string of several lines."""
-    # Other magics and shell lines are no Python; without them the rest can be tokenized.
-    text = "".join("pass\n" if _NOT_PYTHON.match(line) else line for line in lines)
-    inside: set[int] = set()
-    starts: list[int] = []
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            kind = tokenize.tok_name[token.type]
-            if kind.endswith("STRING_START"):  # f-strings and t-strings are several tokens
-                starts.append(token.start[0])
-            elif kind.endswith("STRING_END"):
-                inside.update(range(starts.pop(), token.end[0]))
-            elif kind == "STRING":
-                inside.update(range(token.start[0], token.end[0]))
-    except (tokenize.TokenError, SyntaxError):
-        pass  # broken code: what was found so far counts, Python reports the rest
-    return inside
 
 
 def _end_of(pattern: re.Pattern[str], text: str) -> int:

@@ -129,6 +129,7 @@ class Extension:
         stream.disable()
         if was_enabled:
             stream.enable(previews=with_previews)
+        self._runtime.at_unload.close()  # last: a cassette that cannot be finished raises
 
     @staticmethod
     def _formatters() -> list[tuple[str, type[Any], Callable[..., Any]]]:

@@ -57,7 +57,7 @@ class Magic:
         name: without per cent signs.
         prefix: "%" or "%%".
         summary: one line.
-        positionals: what stands without a flag, in order: "NAME" (a word) or "EXPR".
+        positionals: what stands without a flag, in order: "NAME" (of a variable), "WORD" or "EXPR".
         options: what stands with one.
         synopsis: the positionals as `-h` shows them.
         details: the rest of `-h`.
@@ -124,7 +124,7 @@ BUDGET = Option("--budget", "spend at most this much on models in the run", "USD
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _SPACE = re.compile(r"\s*")
-_FLAG = re.compile(r"--[A-Za-z][\w-]*|-[qh](?![\w.(\[])")
+_FLAG = re.compile(r"--[A-Za-z][\w-]*|-[qho](?![\w.(\[])")
 _WORD = re.compile(r"'[^']*'|\"[^\"]*\"|[^\s;#]+")
 
 
@@ -171,7 +171,8 @@ def _read_positional(magic: Magic, line: str, at: int, found: Arguments) -> int:
         raise UsageMistake(_word_too_many(magic, line[at:].strip()))
     is_expression = magic.positionals[len(found.words)] == "EXPR"
     text, end = _value(line, at, is_expression=is_expression)
-    if not is_expression and not _is_dotted_name(text):
+    is_name = magic.positionals[len(found.words)] == "NAME"
+    if is_name and not _is_dotted_name(text):
         raise UsageMistake(
             f"{magic.title}: {text!r} is not a name; write {magic.title} {magic.synopsis} …"
         )
@@ -198,6 +199,8 @@ def _check_value(magic: Magic, option: Option, text: str) -> None:
         raise UsageMistake(f"{title} is an amount in USD from 0, not {text!r}.")
     if option.value == "SPAN" and _SPAN.fullmatch(text) is None:
         raise UsageMistake(f"{title} is a length of time like 30m, 12h or 7d, not {text!r}.")
+    if option.value == "N" and not (text.isdecimal() and int(text)):
+        raise UsageMistake(f"{title} is a whole number from 1, not {text!r}.")
     if option.value == "VAR" and not text.isidentifier():
         raise UsageMistake(f"{title} is the name of a variable, not {text!r}.")
     if option.value == "EXPR":

@@ -31,6 +31,11 @@ class Records:
         """Keep a batch of events."""
         self.history(batch)
 
+    def up_to_date(self) -> History:
+        """Return the history with all that has happened so far."""
+        stream.flush()
+        return self.history
+
     def add(self) -> None:
         """Keep every run from now on."""
         stream.subscribe(self, starts="roots")
@@ -39,4 +44,4 @@ class Records:
         """Write what is still queued and keep no more runs."""
         stream.unsubscribe(self)
         if "history" in self.__dict__:
-            self.history.stop()
+            self.history.stop()  # what is asked of it opens the file again

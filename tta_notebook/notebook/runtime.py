@@ -5,23 +5,36 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeAlias
+from contextlib import ExitStack, closing, nullcontext
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tta_notebook.core import last_run
 from tta_notebook.core.algebra import as_primitive
 from tta_notebook.core.context import WorkflowContext, current_context
-from tta_notebook.core.errors import BudgetExceededError, CompositionError, Names
+from tta_notebook.core.errors import (
+    BudgetExceededError,
+    CompositionError,
+    ConfigurationError,
+    Names,
+)
 from tta_notebook.core.primitive import WorkflowPrimitive
 from tta_notebook.core.protocols import Guard
 from tta_notebook.core.run import Run
+from tta_notebook.core.standing import standing
 from tta_notebook.core.threads import run_blocking
 from tta_notebook.notebook import stopped
 from tta_notebook.notebook.follow import following
 from tta_notebook.notebook.ipython import Shell, UsageError, display
 from tta_notebook.notebook.loop import interrupt_cancels
+from tta_notebook.notebook.primitive_cell import Wrapping
+from tta_notebook.notebook.recorded import Recorded, literal_of
 from tta_notebook.notebook.rows import is_run
 from tta_notebook.notebook.tables import MAGICS
+from tta_notebook.notebook.tables.primitives import PRIMITIVE
 from tta_notebook.notebook.tables.runs import WORKFLOW
+
+if TYPE_CHECKING:
+    from tta_notebook.llm.cassettes.cassette import Cassette
 
 _KEPT_RUNS = 50
 
@@ -36,11 +49,15 @@ class Runtime:
     Attributes:
         workflow: where a cell without a name puts its workflow.
         runs: the last runs of magics, newest last.
+        recorded: the same with what they were run on.
+        at_unload: closed when the extension is unloaded.
     """
 
     def __init__(self, shell: Shell) -> None:
         self.workflow: Any = None
         self.runs: deque[Run[Any]] = deque(maxlen=_KEPT_RUNS)
+        self.recorded: deque[Recorded] = deque(maxlen=_KEPT_RUNS)
+        self.at_unload = ExitStack()
         self._shell = shell
 
     # What cells call
@@ -48,6 +65,13 @@ class Runtime:
     def show(self, workflow: Any, name: str | None = None) -> Workflow:
         """Take a cell's workflow; as the cell's value it is shown as a picture."""
         return self.define(workflow, name)
+
+    def primitive(self, function: Any, name: str, **wrapping: Any) -> Workflow:
+        """Make a primitive of a cell's function; as the cell's value it is shown as a picture."""
+        try:
+            return Wrapping(**wrapping).wrapped(function, name)
+        except (CompositionError, ConfigurationError) as error:
+            raise UsageError(f"{PRIMITIVE.title}: {error}") from None
 
     def run(self, workflow: Any, input_data: Any, **options: Any) -> asyncio.Future[Run[Any]]:
         """Run a cell's workflow; await it for the Run. Cancelling the cell cancels the run."""
@@ -81,18 +105,21 @@ class Runtime:
         name: str | None = None,
         live: str = "auto",
         budget: str | None = None,
+        cassette: str | None = None,
         timeout_s: float | None = None,
         quiet: bool = False,
     ) -> Outcome:
         """Run a workflow and return the run with what the cell is to raise for it."""
         workflow = self.define(workflow, name)
         guard = None if budget is None else _budget(budget, workflow.name)
-        run = self._start(workflow, input_data, name, timeout_s, guard)
+        player = None if cassette is None else _cassette(cassette)
+        run = self._start(workflow, input_data, name, timeout_s, guard, player)
         try:
-            async with following(run, "off" if quiet else live, self._shell):
-                with interrupt_cancels():
-                    async with asyncio.timeout(timeout_s):
-                        await run
+            with nullcontext() if player is None else closing(player):
+                async with following(run, "off" if quiet else live, self._shell):
+                    with interrupt_cancels():
+                        async with asyncio.timeout(timeout_s):
+                            await run
         except BaseException as error:  # noqa: BLE001 - it is raised in the cell
             if not quiet:
                 display(run)
@@ -106,12 +133,17 @@ class Runtime:
         name: str | None,
         timeout_s: float | None,
         budget: Guard | None,
+        cassette: Cassette | None,
     ) -> Run[Any]:
         context = current_context() or WorkflowContext(workflow_id=name)
+        if cassette is not None:
+            context.using(backends=cassette.backends)
         if timeout_s is not None:
             context = context.within(timeout_s)
+        literal = literal_of(input_data)  # now: the run may change it
         run = workflow.start(input_data, context, budget=budget)
         self.runs.append(run)
+        self.recorded.append(Recorded(run, literal, context.backend("*") or standing.backends))
         return run
 
     def define(self, workflow: Any, name: str | None) -> Workflow:
@@ -190,6 +222,12 @@ def _budget(amount: str, workflow: str) -> Guard:
     from tta_notebook.cost.budget import Budget  # noqa: PLC0415 - only who sets one
 
     return Budget(amount, name=f"of this run of {workflow}")
+
+
+def _cassette(file: str) -> Cassette:
+    from tta_notebook.llm.cassettes.cassette import Cassette  # noqa: PLC0415 - as for budgets
+
+    return Cassette(file, repeat=True)
 
 
 def _reason(error: BaseException, run: Run[Any], timeout_s: float | None) -> BaseException:

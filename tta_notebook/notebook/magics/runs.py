@@ -1,8 +1,8 @@
 """The magics that run workflows and show runs.
 
-`%%tta_workflow` and `%tta_run` are rewritten before IPython sees them (cell.py). Behind another
-cell magic (`%%time`, `%%capture`) and inside a plain function nothing can await: there the real
-magics of the same name run, and block.
+`%%tta_workflow`, `%%tta_primitive` and `%tta_run` are rewritten before IPython sees them (cell.py).
+Behind another cell magic (`%%time`, `%%capture`) and inside a plain function nothing can await:
+there the real magics of the same name run, and block.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from tta_notebook.notebook.cell import run_words, transform
 from tta_notebook.notebook.display import run_json, run_table, run_text
 from tta_notebook.notebook.ipython import UsageError
 from tta_notebook.notebook.magics.base import Family
-from tta_notebook.notebook.options import UsageMistake
-from tta_notebook.notebook.tables.runs import GRAPH, RUN, TRACE
+from tta_notebook.notebook.options import Magic, UsageMistake
+from tta_notebook.notebook.tables.primitives import PRIMITIVE
+from tta_notebook.notebook.tables.runs import GRAPH, RUN, TRACE, WORKFLOW
 
 _FORMATS = {"tree": run_text, "table": run_table, "json": run_json}
 
@@ -35,15 +36,24 @@ class RunMagics(Family):
     @cell_magic
     def tta_workflow(self, line: str, cell: str) -> Any:
         """Define a workflow in a cell, and run it with --input; %%tta_workflow -h has the rest."""
+        return self._rewritten(WORKFLOW, line, cell)
+
+    @raw_line
+    @cell_magic
+    def tta_primitive(self, line: str, cell: str) -> Any:
+        """Make a primitive of a cell's last function; %%tta_primitive -h has the rest."""
+        return self._rewritten(PRIMITIVE, line, cell)
+
+    def _rewritten(self, magic: Magic, line: str, cell: str) -> Any:
         translate = self.shell.input_transformer_manager.do_token_transforms
-        lines = [f"%%tta_workflow {line}\n", *cell.splitlines(keepends=True)]
+        lines = [f"{magic.title} {line}\n", *cell.splitlines(keepends=True)]
         try:
             lines = transform(lines, translate, awaits=False)
         except UsageMistake as mistake:
             raise UsageError(str(mistake)) from None
-        return self._execute("".join(lines))
+        return self._execute(magic, "".join(lines))
 
-    def _execute(self, source: str) -> Any:
+    def _execute(self, magic: Magic, source: str) -> Any:
         """Run a rewritten cell here and now and return its last expression."""
         name = self.shell.compile.cache(source, self.shell.execution_count)
         tree = self.shell.compile.ast_parse(source, filename=name)
@@ -54,7 +64,7 @@ class RunMagics(Family):
         except SyntaxError as error:
             if "await" not in str(error):
                 raise
-            message = "%%tta_workflow: the body awaits, and behind another magic nothing can await."
+            message = f"{magic.title}: the body awaits, and behind another magic nothing can await."
             raise UsageError(f"{message} Make it the first line of its cell.") from None
         exec(code, namespace)  # noqa: S102 - a cell's code, as IPython runs it
         if not isinstance(last, ast.Expr):
@@ -82,6 +92,7 @@ class RunMagics(Family):
             self._evaluate(expression, local_ns),
             name=name,
             budget=arguments.values.get("budget"),
+            cassette=arguments.values.get("cassette"),
             timeout_s=None if timeout_s is None else float(timeout_s),
             quiet="q" in arguments.values,
         )

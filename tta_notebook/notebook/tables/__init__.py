@@ -3,7 +3,21 @@
 Nothing here knows IPython.
 """
 
+from tta_notebook.notebook.tables.cassettes import CASSETTE
+from tta_notebook.notebook.tables.config import CONFIG
 from tta_notebook.notebook.tables.costs import COSTS, STANDING_BUDGET
+from tta_notebook.notebook.tables.exporting import EXPORT
+from tta_notebook.notebook.tables.primitives import PRIMITIVE
+from tta_notebook.notebook.tables.records import CACHE, COMPARE, HISTORY, MODELS, WHATIF
 from tta_notebook.notebook.tables.runs import GRAPH, RUN, TRACE, WORKFLOW
 
-MAGICS = {magic.name: magic for magic in (WORKFLOW, RUN, TRACE, GRAPH, COSTS, STANDING_BUDGET)}
+MAGICS = {
+    magic.name: magic
+    for magic in (
+        *(WORKFLOW, PRIMITIVE, RUN, TRACE, GRAPH),
+        *(COSTS, STANDING_BUDGET),
+        *(CASSETTE, EXPORT),
+        *(HISTORY, MODELS, CACHE, COMPARE, WHATIF),
+        CONFIG,
+    )
+}

@@ -3,6 +3,7 @@
 from tta_notebook.notebook.options import BUDGET, HELP, LIVE, QUIET, TIMEOUT, Magic, Option
 
 FORMATS = ("tree", "table", "json")
+CASSETTE = Option("--cassette", "replay the run's calls to models from it, or record", "FILE")
 
 WORKFLOW = Magic(
     "tta_workflow",
@@ -14,6 +15,7 @@ WORKFLOW = Magic(
         LIVE,
         BUDGET,
         TIMEOUT,
+        CASSETTE,
         Option("--as", "also bind the Run to this variable", "VAR"),
         QUIET,
         HELP,
@@ -31,7 +33,7 @@ RUN = Magic(
     "%",
     "Run a workflow; its value is the Run.",
     ("NAME", "EXPR"),
-    (LIVE, BUDGET, TIMEOUT, QUIET, HELP),
+    (LIVE, BUDGET, TIMEOUT, CASSETTE, QUIET, HELP),
     "NAME EXPR",
     "In plain Python: `await NAME.run(EXPR)`.\n\n"
     "  %tta_run ask 'why?'\n"
