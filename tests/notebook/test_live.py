@@ -1,15 +1,17 @@
 """What the live view is sent."""
 
 import asyncio
-from pathlib import Path
+import contextlib
 
 import pytest
 
 from tta_notebook import LambdaPrimitive
+from tta_notebook.core.algebra import as_primitive
 from tta_notebook.notebook import loop as loop_module
 from tta_notebook.notebook.loop import Heartbeat, cancel_route
 
 live = pytest.importorskip("tta_notebook.notebook.widgets.live")
+bundle = pytest.importorskip("tta_notebook.notebook.widgets.bundle")
 
 
 def played(script):
@@ -85,9 +87,8 @@ def test_an_ended_step_is_sent_with_its_time():
 
 
 def test_the_widget_is_small_and_asks_for_nothing():
-    folder = Path(live.__file__).parent
-    script = (folder / "live.js").read_text(encoding="utf-8")
-    assert len((script + live.LiveRun._css).encode()) < 20_000
+    script, style = bundle.script(), bundle.style()
+    assert len((script + style).encode()) < 20_000
     assert "import " not in script.replace("import.meta", "")
     assert "fetch(" not in script
     assert "http" not in script.replace("http://www.w3.org/2000/svg", "")
@@ -133,3 +134,39 @@ def test_the_heart_beats_only_while_a_cell_runs():
 
     asyncio.run(main())
     Heartbeat().start()  # without a loop there is nothing to turn
+
+
+def test_a_row_gives_its_details_when_asked():
+    async def script(run, go_on):
+        batches = live.Batches(run)
+        await go_on()
+        key = batches.next()["order"][1]
+        assert batches.details(key)["text"].startswith("strip (function): ok, ")
+        assert "not shown" in batches.details("nothing")["text"]
+
+    played(script)
+
+
+def test_a_failure_is_told_once_it_has_left_the_step_around_it():
+    async def main():
+        hold = asyncio.Event()
+
+        def parse(value):
+            raise ValueError("no number")
+
+        async def wait(value):
+            await hold.wait()
+
+        run = {"bad": LambdaPrimitive(str) >> parse, "slow": wait}
+        run = as_primitive(run).start("x")
+        batches = live.Batches(run)
+        for _ in range(9):
+            head = batches.next()["run"]
+            await asyncio.sleep(0)
+        with contextlib.suppress(ValueError):
+            await run
+        return head, batches.next()["run"]
+
+    _, head = asyncio.run(main())
+    assert head["trouble"].endswith("parse\nValueError: no number")
+    assert head["failed"]

@@ -5,19 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tta_notebook.core.events import Span
 from tta_notebook.core.preview import preview
 from tta_notebook.core.run import Run
-from tta_notebook.notebook.rows import (
-    Row,
-    cost,
-    counted,
-    duration,
-    place_of,
-    remarks,
-    rows_of,
-    run_cost,
-    tokens,
-)
+from tta_notebook.notebook.figures import counted, duration, run_cost, tokens
+from tta_notebook.notebook.row import Row
+from tta_notebook.notebook.rows import place_of, rows_of
+from tta_notebook.notebook.tree import Tree
 
 _MAX_STOPPED = 3
 _MAX_NAME = 60
@@ -45,7 +39,7 @@ def run_text(run: Run[Any]) -> str:
         # A column that is empty in every row leaves no gap.
         columns += [cells[i].rjust(widths[i]) for i in range(2, _COLUMNS) if widths[i] or i < 4]  # noqa: PLR2004 - the first four are always there
         columns.append(cells[_COLUMNS])
-        lines.append("  ".join(columns if row.span else cells[:1]).rstrip())
+        lines.append("  ".join(columns if row.item else cells[:1]).rstrip())
     lines.append(outcome(run))
     return "\n".join(line for line in lines if line)
 
@@ -80,9 +74,17 @@ def error_text(error: BaseException | None, limit: int = 300) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def step_lines(span: Span, limit: int) -> list[str]:
+    """Return what went into a step and what came out, a line each, as far as it is known."""
+    texts = (("in", span.input_preview), ("out", span.output_preview))
+    lines = [f"{name}: {text[:limit]}" for name, text in texts if text]
+    return lines + ([error_text(span.error, limit * 2)] if span.error is not None else [])
+
+
 def progress_text(run: Run[Any]) -> str:
     """Return how far a run had come when it was stopped, in a line."""
-    leaves = [row.span for row in rows_of(run) if row.span and not row.is_group]
+    tree = Tree(run).update()
+    leaves = [span for span in run.spans if span not in tree.children]
     done = sum(span.status == "ok" for span in leaves)
     stopped = [place_of(span) for span in leaves if span.status == "cancelled"]
     where = f"; stopped in {', '.join(stopped[:_MAX_STOPPED])}" if stopped else ""
@@ -95,15 +97,12 @@ def run_table(run: Run[Any]) -> str:
     head = ("step", "kind", "state", "start ms", "ms", "tokens", "cost")
     lines: list[tuple[str, ...]] = [head]
     for row in rows_of(run):
-        if row.span is None:
+        if row.item is None:
             lines.append((f"{'  ' * row.depth}… {row.hidden:,} more", "", "", "", "", "", ""))
             continue
-        span = row.span
-        start_ms = (span.start_ns - run.start_ns) / 1e6
-        times = (f"{start_ms:.1f}", f"{span.duration_s * 1e3:.1f}")
-        figures = (*times, tokens(span.usage), cost(span))
-        name = f"{'  ' * row.depth}{_short(span.name)}"
-        lines.append((name, span.kind, span.status, *figures))
+        times = (f"{(row.start_ns - run.start_ns) / 1e6:.1f}", f"{row.duration_s * 1e3:.1f}")
+        name = f"{'  ' * row.depth}{_name(row)}"
+        lines.append((name, row.item.kind, row.status, *times, row.tokens, row.cost))
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     return "\n".join(
         "  ".join(
@@ -152,17 +151,15 @@ def _usage_json(usage: Any) -> dict[str, int] | None:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    if row.span is None:
+    if row.item is None:
         return (f"{row.guides}… {row.hidden:,} more", "", "", "", "", "")
-    span = row.span
-    return (
-        f"{row.guides}{_short(span.name)}",
-        span.status,
-        duration(span.duration_s),
-        tokens(span.usage),
-        cost(span),
-        "  ".join(remarks(row)),
-    )
+    said = "  ".join(badge.text for badge in row.badges)
+    figures = (duration(row.duration_s), row.tokens, row.cost)
+    return (f"{row.guides}{_name(row)}", row.status, *figures, said)
+
+
+def _name(row: Row) -> str:
+    return _short(row.name if row.lane is None else f"{row.lane.short} {row.name}")
 
 
 def _short(name: str) -> str:

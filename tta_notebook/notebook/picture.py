@@ -13,25 +13,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-from tta_notebook.core.events import Span
 from tta_notebook.core.preview import preview
 from tta_notebook.core.run import Run
-from tta_notebook.notebook.display import error_text, progress_text
-from tta_notebook.notebook.rows import (
-    MAX_NOTES,
-    Row,
-    cost,
-    counted,
-    duration,
-    place_of,
-    remark,
-    remarks,
-    rows_of,
-    run_cost,
-    short_id,
-    tokens,
-)
+from tta_notebook.notebook.badges import Badge, budget_badge
+from tta_notebook.notebook.display import error_text, progress_text, step_lines
+from tta_notebook.notebook.figures import counted, duration, run_cost, tokens
+from tta_notebook.notebook.row import Row
+from tta_notebook.notebook.rows import place_of, rows_of_tree, short_id
+from tta_notebook.notebook.tree import Tree
 
+# Jupyter would take what stands between two dollar signs for a formula.
+_NO_MATH = "mathjax_ignore tex2jax_ignore"
 MARKS = {"ok": "✓", "error": "✗", "cancelled": "■", "running": "●"}
 
 _MAX_ANSWER_CHARS = 4_000
@@ -40,6 +32,7 @@ _MAX_PARTS = 20
 _MAX_ROWS = 60
 # A bar is at least this wide, in per cent, so that the quickest step can be seen.
 _MIN_BAR = 0.4
+_MAX_MARKS = 3
 
 
 @cache
@@ -58,23 +51,44 @@ def run_html(run: Run[Any]) -> str:
     (True, False)
     """
     label = f"Run of {run.workflow_name}: {run.status}, {duration(run.duration_s)}"
+    tree = Tree(run).update()
     return (
         f'<div class="tta-run" role="group" aria-label="{escape(label)}">'
-        f"<style>{stylesheet()}</style>{_head(run)}{_outcome(run)}{_steps(run)}</div>"
+        f"<style>{stylesheet()}</style>{_head(tree)}{_outcome(run)}{_steps(tree)}</div>"
     )
 
 
-def _head(run: Run[Any]) -> str:
+def _head(tree: Tree) -> str:
+    run = tree.run
     facts = [duration(run.duration_s), counted(len(run.spans) + run.spans_dropped, "step")]
     if run.usage is not None:
         facts.append(f"{tokens(run.usage)} tokens")
-    facts += filter(None, [run_cost(run)])
+    facts += filter(None, [run_cost(run), lookups(tree)])
+    budgets = "".join(badge_html(budget_badge(note.data)) for note in tree.budgets.values())
     return (
-        f'<div class="tta-head"><span class="tta-name">{escape(run.workflow_name)}</span> '
+        f'<div class="tta-head {_NO_MATH}">'
+        f'<span class="tta-name">{escape(run.workflow_name)}</span> '
         f'<span class="tta-state tta-{run.status}">{MARKS[run.status]} {run.status}</span> '
-        f'<span class="tta-soft">{" · ".join(facts)}</span> '
+        f'<span class="tta-soft">{" · ".join(facts)}</span> {budgets}'
         f'<span class="tta-soft tta-push" title="{escape(run.id)}">run {short_id(run)}</span></div>'
     )
+
+
+def lookups(tree: Tree) -> str:
+    """Return how caches answered, in a few words; empty where none was asked."""
+    counts = tree.lookups
+    asked = counts.total()
+    joined = f", {counts['joined']:,} joined" if counts["joined"] else ""
+    return f"cache {counts['hit']:,} of {asked:,} hit{joined}" if asked else ""
+
+
+def badge_html(badge: Badge) -> str:
+    """Return a badge as HTML: its words, and a meter where it is about a share of something."""
+    meter = ""
+    if badge.share is not None:
+        share = f"{badge.share:.2f}"
+        meter = f'<meter min="0" max="1" low=".8" high=".99" optimum="0" value="{share}"></meter>'
+    return f' <span class="tta-chip tta-{badge.tone}">{meter}{escape(badge.text)}</span>'
 
 
 def _outcome(run: Run[Any]) -> str:
@@ -124,51 +138,54 @@ def _text(value: object, limit: int = _MAX_ANSWER_CHARS) -> str:
     return f"{value[:limit]}… ({len(value):,} characters)"
 
 
-def _steps(run: Run[Any]) -> str:
-    rows = rows_of(run, _MAX_ROWS)
+def _steps(tree: Tree) -> str:
+    run = tree.run
+    rows = rows_of_tree(tree, _MAX_ROWS)
     if not rows:
         return ""
-    has_tokens = any(row.span is not None and row.span.usage is not None for row in rows)
-    has_costs = any(row.span is not None and cost(row.span) for row in rows)
-    end_ns = run.end_ns or max(row.span.end_ns for row in rows if row.span)
+    end_ns = run.end_ns or max(row.end_ns for row in rows)
     scale = _Scale(run.start_ns, max(end_ns - run.start_ns, 1))
     head = (
         '<tr><th scope="col">step</th><th scope="col" aria-label="time line">'
         f'<div class="tta-axis"><span>0</span><span>{duration(scale.length_ns / 1e9)}</span></div>'
         '</th><th scope="col">time</th>'
-        f'<th scope="col">{"tokens in → out" if has_tokens else ""}</th>'
-        f'<th scope="col">{"cost" if has_costs else ""}</th></tr>'
+        f'<th scope="col">{"tokens in → out" if any(row.tokens for row in rows) else ""}</th>'
+        f'<th scope="col">{"cost" if any(row.cost for row in rows) else ""}</th></tr>'
     )
     body = "".join(_row(row, scale) for row in rows)
-    return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+    return f"<table class='{_NO_MATH}'><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
 def _row(row: Row, scale: _Scale) -> str:
     guides = f'<span class="tta-guides">{row.guides}</span>'
-    if row.span is None:
-        more = f"{guides}<span class='tta-soft'>… {counted(row.hidden, 'more step')}</span>"
+    if row.item is None:
+        more = f"{guides}<span class='tta-soft'>{row.name}</span>"
         return f'<tr><td colspan="5">{more}</td></tr>'
-    span = row.span
-    chips = "".join(f' <span class="tta-chip">{escape(said)}</span>' for said in remarks(row))
-    name = f'<span class="{"tta-group" if row.is_group else ""}">{escape(span.name[:80])}</span>'
+    lane = ""
+    if row.lane is not None:
+        lane = f'<span class="tta-lane" title="{row.lane.spoken}">{row.lane.short}</span> '
+    name = f'<span class="{"tta-group" if row.is_group else ""}">{escape(row.name[:80])}</span>'
+    said = "".join(map(badge_html, row.badges))
+    beside, below = ("", said) if row.is_wordy else (said, "")
+    if below:
+        below = (
+            f'<tr class="tta-more"><td colspan="5"><span class="tta-guides">{row.stem}</span>'
+            f"{below}</td></tr>"
+        )
     return (
-        f'<tr><td title="{escape(_tip(span))}">{guides}'
-        f'<span class="tta-dot tta-{span.status}" role="img" aria-label="{span.status}">'
-        f"{MARKS[span.status]}</span>{name}{chips}</td>"
-        f"<td>{_bar(span, scale, is_group=row.is_group)}</td>"
-        f"<td>{duration(span.duration_s)}</td><td>{tokens(span.usage)}</td>"
-        f"<td>{cost(span)}</td></tr>"
+        f'<tr><td title="{escape(_tip(row))}">{guides}'
+        f'<span class="tta-dot tta-{row.status}" role="img" aria-label="{row.status}">'
+        f"{MARKS[row.status]}</span>{lane}{name}{beside}</td>"
+        f"<td>{_bar(row, scale)}</td>"
+        f"<td>{duration(row.duration_s)}</td><td>{row.tokens}</td><td>{row.cost}</td></tr>{below}"
     )
 
 
-def _tip(span: Span) -> str:
-    lines = [f"{span.name} ({span.kind}): {span.status}, {duration(span.duration_s)}"]
-    if span.input_preview:
-        lines.append(f"in: {span.input_preview[:160]}")
-    if span.output_preview:
-        lines.append(f"out: {span.output_preview[:160]}")
-    if span.error is not None:
-        lines.append(error_text(span.error))
+def _tip(row: Row) -> str:
+    lines = [f"{row.name}: {row.status}, {duration(row.duration_s)}"]
+    lines += [badge.text for badge in row.badges]
+    if row.span is not None:
+        lines += step_lines(row.span, 160)
     return "\n".join(lines)
 
 
@@ -185,27 +202,25 @@ class _Scale:
         return min(max(share * 100, 0.0), 100.0)
 
 
-def _bar(span: Span, scale: _Scale, *, is_group: bool) -> str:
-    left = min(scale.at(span.start_ns), 100 - _MIN_BAR)
-    right = scale.at(span.end_ns) if span.end_ns else 100.0
+def _bar(row: Row, scale: _Scale) -> str:
+    left = min(scale.at(row.start_ns), 100 - _MIN_BAR)
+    right = scale.at(row.end_ns) if row.end_ns else 100.0
     width = max(right - left, _MIN_BAR)
-    y, height = (6, 4) if is_group else (3, 10)
+    y, height, opacity = (6, 4, ".28") if row.is_group else (3, 10, ".45")
     marks = "".join(
-        f'<rect x="{scale.at(note.time_ns):.2f}%" y="1" width="2" height="14" fill="currentColor">'
-        f"<title>{escape(remark(note))}</title></rect>"
-        for note in (span.notes or [])[:MAX_NOTES]
+        f'<rect x="{scale.at(note.time_ns):.2f}%" y="1" width="2" height="14" fill="currentColor"/>'
+        for note in (row.span.notes[:_MAX_MARKS] if row.span else ())
     )
-    opacity = ".28" if is_group else ".45"
-    label = f"{span.name}: {span.status}, {duration(span.duration_s)}"
+    label = f"{row.name}: {row.status}, {duration(row.duration_s)}"
     return (
         f'<svg role="img" width="100%" height="16"><title>{escape(label)}</title>'
-        f'<rect class="tta-{_paint(span)}" x="{left:.2f}%" y="{y}" width="{width:.2f}%" '
+        f'<rect class="tta-{paint(row)}" x="{left:.2f}%" y="{y}" width="{width:.2f}%" '
         f'height="{height}" rx="2" fill="currentColor" fill-opacity="{opacity}"/>{marks}</svg>'
     )
 
 
-def _paint(span: Span) -> str:
+def paint(row: Row) -> str:
     """Return what colours a bar: how it ended when that is not well, else its kind."""
-    if span.status in ("error", "cancelled"):
-        return span.status
-    return "llm" if span.kind == "llm" else "step"
+    if row.status in ("error", "cancelled"):
+        return row.status
+    return "llm" if row.item is not None and row.item.kind == "llm" else "step"

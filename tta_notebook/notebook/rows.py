@@ -1,101 +1,148 @@
 """Which steps of a run a view shows, and in what order: the shared first half of every picture.
 
-A run may have ten thousand spans; a picture has room for a hundred. Shallow steps come first, and
-the way to the step that failed is always among them.
+A run may have ten thousand spans; a picture has room for a hundred. Shallow steps come first, many
+executions of one step are one line, and the way to the step that failed is always among them.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, islice
 from typing import Any, TypeGuard
 
-from tta_notebook.core.events import Note, Span
-from tta_notebook.core.money import PICO, shown
+from tta_notebook.core.events import Span
 from tta_notebook.core.run import Run
-from tta_notebook.core.usage import Usage
+from tta_notebook.notebook.badges import Badge
+from tta_notebook.notebook.crowd import Crowd
+from tta_notebook.notebook.figures import counted, duration, run_cost, tokens
+from tta_notebook.notebook.lanes import lanes
+from tta_notebook.notebook.row import Item, Row, badges
+from tta_notebook.notebook.tree import Tree
+
+__all__ = [
+    "MAX_ROWS",
+    "Row",
+    "counted",
+    "duration",
+    "is_run",
+    "path_of",
+    "place_of",
+    "rows_of",
+    "rows_of_tree",
+    "run_cost",
+    "short_id",
+    "tokens",
+]
 
 MAX_ROWS = 100
-MAX_NOTES = 3
 _MAX_FAILED_PATH = 30
-_MAX_NOTE_CHARS = 60
-# What notes say that has a column of its own, or is for reports.
-_ELSEWHERE = frozenset(
-    {"cost_usd", "key", "price", "price_date", "price_source", "provider", "request_key"}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a picture.
-
-    Attributes:
-        span: the step; None where steps are left out.
-        depth: how deep it lies under the root, from 0.
-        guides: the lines of the tree before its name.
-        hidden: how many steps are left out here, or all those under the step.
-        is_group: whether other steps lie under it.
-    """
-
-    span: Span | None
-    depth: int
-    guides: str = ""
-    hidden: int = 0
-    is_group: bool = False
+_NO_BADGES: Mapping[Span, Badge] = {}
 
 
 def rows_of(run: Run[Any], limit: int = MAX_ROWS) -> list[Row]:
     """Return at most about `limit` rows that show the run's steps as a tree."""
-    spans = list(run.spans)
-    children: dict[Span | None, list[Span]] = {}
-    for span in spans:
-        children.setdefault(span.parent, []).append(span)
-    roots = children.get(None, spans[:1])
-    chosen = _chosen(roots, children, path_of(run.failed_span), limit)
-    rows: list[Row] = []
-    # A stack, not recursion: a chain of steps may be deeper than Python's.
-    stack = [Row(root, 0) for root in reversed(roots) if root in chosen]
-    while stack:
-        row = stack.pop()
-        below = children.get(row.span, []) if row.span else []
-        shown = _rows_below(row, below, chosen)
-        # Where nothing under a step is shown, the step itself says how much there is.
-        hidden = len(below) if below and not shown else row.hidden
-        rows.append(Row(row.span, row.depth, row.guides, hidden, is_group=bool(below)))
-        stack.extend(reversed(shown))
-    if run.spans_dropped:
-        rows.append(Row(None, 0, hidden=run.spans_dropped))
+    return rows_of_tree(Tree(run).update(), limit)
+
+
+def rows_of_tree(tree: Tree, limit: int = MAX_ROWS) -> list[Row]:
+    """Return the rows of a tree; what that costs grows with the limit, not with the tree."""
+    rows = list(_Picture(tree, limit).rows())
+    if tree.run.spans_dropped:
+        rows.append(Row(None, 0, hidden=tree.run.spans_dropped))
     return rows
 
 
-def _chosen(
-    roots: Sequence[Span],
-    children: Mapping[Span | None, list[Span]],
-    failed: Sequence[Span],
-    limit: int,
-) -> set[Span]:
-    chosen = set(failed if len(failed) <= _MAX_FAILED_PATH else ())
-    queue = deque(roots)
-    while queue and len(chosen) < limit:
-        span = queue.popleft()
-        chosen.add(span)
-        queue.extend(children.get(span, ()))
-    return chosen
+class _Picture:
+    """What is chosen from a tree for a picture of some size."""
 
+    def __init__(self, tree: Tree, limit: int) -> None:
+        self._tree = tree
+        self._limit = limit
+        # The way to the failure: what must be shown under each item.
+        self._due: dict[Item | None, list[Item]] = {}
+        failed = path_of(tree.run.failed_span)
+        for span in failed if len(failed) <= _MAX_FAILED_PATH else ():
+            self._require(span)
+        self._chosen: set[Item] = set(chain.from_iterable(self._due.values()))
+        self._choose()
 
-def _rows_below(parent: Row, spans: Sequence[Span], chosen: set[Span]) -> list[Row]:
-    shown = [span for span in spans if span in chosen]
-    hidden = len(spans) - len(shown)
-    # The last glyph of the parent's guides turns into what runs beside its children.
-    stem = parent.guides.replace("├─ ", "│  ").replace("└─ ", "   ")
-    depth = parent.depth + 1
-    rows = [Row(span, depth, stem + "├─ ") for span in shown]
-    if hidden and shown:
-        rows.append(Row(None, depth, stem + "└─ ", hidden))
-    elif rows:
-        rows[-1] = Row(shown[-1], depth, stem + "└─ ")
-    return rows
+    def _require(self, span: Span) -> None:
+        if span not in self._tree:
+            return
+        parent: Item | None = self._tree.parent_of(span)
+        crowd = self._tree.crowd_of(span)
+        if crowd is not None and crowd.is_many:
+            self._due.setdefault(parent, []).append(crowd)
+            parent = crowd
+        self._due.setdefault(parent, []).append(span)
+
+    def _choose(self) -> None:
+        queue = deque(self._below(None))
+        while queue and len(self._chosen) < self._limit:
+            item = queue.popleft()
+            self._chosen.add(item)
+            queue.extend(self._below(item))
+
+    def _below(self, parent: Item | None) -> list[Item]:
+        """Return what lies under an item, as far as there may be room for it."""
+        due = self._due.get(parent, [])
+        if isinstance(parent, Crowd):
+            return list(dict.fromkeys([*due, *parent.shown()]))
+        return list(dict.fromkeys([*self._children(parent), *due]))
+
+    def _children(self, parent: Span | None) -> list[Item]:
+        kin = self._tree.crowds.get(parent)
+        if kin is None:
+            return list(self._tree.children.get(parent, ()))
+        parted: Iterator[Sequence[Item]] = (
+            [crowd] if crowd.is_many else crowd.first for crowd in kin.values()
+        )
+        return list(islice(chain.from_iterable(parted), self._limit))
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows from the top."""
+        roots = [item for item in self._below(None) if item in self._chosen]
+        # A stack, not recursion: a chain of steps may be deeper than Python's.
+        stack = [Row(root, 0) for root in reversed(roots)]
+        while stack:
+            row = stack.pop()
+            if row.item is None:
+                yield row
+                continue
+            below = self._below(row.item)
+            shown = self._rows_below(row, [item for item in below if item in self._chosen])
+            # Where nothing under a step is shown, the step itself says how much there is.
+            hidden = 0 if shown else self._count_below(row.item)
+            said = (*row.badges, *badges(row.item, hidden, self._tree.paid))
+            yield replace(row, hidden=hidden, badges=said, is_group=bool(below))
+            stack.extend(reversed(shown))
+
+    def _count_below(self, item: Item) -> int:
+        """Return how many steps lie under an item; a crowd has said so itself."""
+        return 0 if isinstance(item, Crowd) else len(self._tree.children.get(item, ()))
+
+    def _rows_below(self, parent: Row, items: Sequence[Item]) -> list[Row]:
+        if not items or parent.item is None:
+            return []
+        sizes = (item.size if isinstance(item, Crowd) else 1 for item in items)
+        hidden = max(self._count_below(parent.item) - sum(sizes), 0)
+        # The last glyph of the parent's guides turns into what runs beside its children.
+        stem = parent.guides.replace("├─ ", "│  ").replace("└─ ", "   ")
+        glyphs = ["├─ "] * (len(items) - 1) + ["├─ " if hidden else "└─ "]
+        lane_of = lanes(parent.span, [item for item in items if isinstance(item, Span)])
+        said = parent.item.shown() if isinstance(parent.item, Crowd) else _NO_BADGES
+        rows: list[Row] = []
+        for item, glyph in zip(items, glyphs, strict=True):
+            row = Row(item, parent.depth + 1, stem + glyph)
+            if isinstance(item, Span):
+                mark = (said[item],) if item in said else ()
+                row = replace(row, lane=lane_of.get(item), badges=mark)
+            rows.append(row)
+        if hidden:
+            rows.append(Row(None, parent.depth + 1, stem + "└─ ", hidden))
+        return rows
 
 
 def path_of(span: Span | None) -> list[Span]:
@@ -123,90 +170,3 @@ def is_run(value: object) -> TypeGuard[Run[Any]]:
 def short_id(run: Run[Any]) -> str:
     """Return the part of a run's id that tells it from the process's other runs."""
     return run.id[8:].lstrip("0") or run.id
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in the unit that suits it.
-
-    >>> duration(0.00004), duration(0.0021), duration(0.25), duration(2.345), duration(75)
-    ('40 µs', '2.1 ms', '250 ms', '2.35 s', '1 m 15 s')
-    """
-    if seconds < 0.0009995:  # noqa: PLR2004 - units change where three digits no longer suffice
-        return f"{seconds * 1e6:.0f} µs"
-    if seconds < 0.00995:  # noqa: PLR2004
-        return f"{seconds * 1e3:.1f} ms"
-    if seconds < 0.9995:  # noqa: PLR2004
-        return f"{seconds * 1e3:.0f} ms"
-    if seconds < 59.995:  # noqa: PLR2004
-        return f"{seconds:.2f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} m {rest} s"
-
-
-def tokens(usage: Usage | None) -> str:
-    """Return tokens in and out, `~` where they are an estimate; empty without any.
-
-    >>> tokens(Usage(input_tokens=1200, output_tokens=64))
-    '1,200 → 64'
-    """
-    if usage is None:
-        return ""
-    mark = "~" if usage.estimated else ""
-    return f"{mark}{usage.input_tokens:,} → {usage.output_tokens:,}"
-
-
-def cost(span: Span) -> str:
-    """Return what a step's own calls cost; empty when nothing, "no price" when nobody knows it."""
-    if span.cost_pico is not None:
-        return shown(span.cost_pico) if span.cost_pico else ""
-    # A stand-in costs nothing: only a real call without a price is worth a word.
-    live = (note for note in span.noted("model") if note.data.get("source") == "live")
-    return "no price" if span.usage is not None and any(live) else ""
-
-
-def run_cost(run: Run[Any]) -> str:
-    """Return what a run cost, and whether calls without a price come on top; empty for nothing."""
-    known = shown(run.cost_pico) if run.cost_pico else ""
-    unpriced = sum(cost(span) == "no price" for span in run.spans) if run.unpriced_calls else 0
-    more = f"{counted(unpriced, 'call')} without a price" if unpriced else ""
-    return " + ".join(part for part in (known, more) if part)
-
-
-def remarks(row: Row) -> list[str]:
-    """Return what else a row says: steps under it that are not shown, and its first notes."""
-    if row.span is None:
-        return []
-    hidden = [f"+ {counted(row.hidden, 'step')}"] if row.hidden else []
-    return hidden + [remark(note) for note in (row.span.notes or [])[:MAX_NOTES]]
-
-
-def remark(note: Note) -> str:
-    """Return a note as a few words: its name and what it says."""
-    facts = (pair for pair in note.data.items() if pair[0] not in _ELSEWHERE)
-    said = " ".join(_fact(key, value) for key, value in facts)
-    text = " ".join(f"{note.name} {said}".split())
-    return text if len(text) <= _MAX_NOTE_CHARS else text[: _MAX_NOTE_CHARS - 1] + "…"
-
-
-def _fact(key: str, value: object) -> str:
-    if value is None or isinstance(value, Usage):  # tokens have a column of their own
-        return ""
-    if isinstance(value, bool):
-        return f"{key.replace('_', ' ')}: {'yes' if value else 'no'}"
-    if isinstance(value, (int, float)) and key.endswith("_s"):
-        return f"{key[:-2].replace('_', ' ')} {duration(value)}"
-    if isinstance(value, (int, float)) and key.endswith("_usd"):
-        return f"{key[:-4].replace('_', ' ')} {shown(round(value * PICO))}"
-    if isinstance(value, (int, float)):  # a bare number says nothing; a text mostly does
-        number = f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
-        return f"{key.replace('_', ' ')} {number}"
-    return str(value)
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "step"), counted(1200, "step")
-    ('1 step', '1,200 steps')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import anywidget
 
 from tta_notebook.core.events import Span
 from tta_notebook.core.run import Run
+from tta_notebook.notebook.badges import Badge, budget_badge
+from tta_notebook.notebook.display import error_text, step_lines
+from tta_notebook.notebook.figures import counted, duration, run_cost, tokens
 from tta_notebook.notebook.loop import cancel_route
-from tta_notebook.notebook.picture import stylesheet
-from tta_notebook.notebook.rows import Row, cost, counted, remarks, rows_of, run_cost, tokens
+from tta_notebook.notebook.picture import lookups, paint
+from tta_notebook.notebook.row import Row
+from tta_notebook.notebook.rows import place_of, rows_of_tree
+from tta_notebook.notebook.tree import Tree
+from tta_notebook.notebook.widgets import bundle
 
-_HERE = Path(__file__).parent
 _MAX_ROWS = 60
 _MAX_STREAMS = 4
 _MAX_TEXT = 4_000
+_MAX_DETAIL = 2_000
 
 Message = dict[str, Any]
-
-# A row without a step.
-_BLANK: Message = {
-    "status": "",
-    "kind": "",
-    "group": False,
-    "start": 0,
-    "ms": None,
-    "tokens": "",
-    "cost": "",
-    "notes": [],
-}
 
 
 class LiveRun(anywidget.AnyWidget):
     """The front end's half of a live view. It keeps no state: everything is sent as messages."""
 
     # Read once: a path would make anywidget watch the file.
-    _esm = (_HERE / "live.js").read_text(encoding="utf-8")
-    _css = stylesheet() + (_HERE / "live.css").read_text(encoding="utf-8")
+    _esm = bundle.script()
+    _css = bundle.style()
 
 
 class Batches:
@@ -50,16 +44,20 @@ class Batches:
 
     def __init__(self, run: Run[Any]) -> None:
         self.run = run
+        self._tree = Tree(run)
         self._route = cancel_route()
         self._rows: dict[str, Message] = {}
         self._order: list[str] = []
         self._poured: dict[str, int] = {}
+        self._shown: dict[str, Row] = {}
 
     def next(self, *, is_snapshot: bool = False) -> Message:
         """Return the next message for the front end."""
         if is_snapshot:
             self._rows, self._order, self._poured = {}, [], {}
-        rows = {row["id"]: row for row in map(self._row, rows_of(self.run, _MAX_ROWS))}
+        self._tree.update()
+        self._shown = _by_id(rows_of_tree(self._tree, _MAX_ROWS))
+        rows = {key: self._row(key, row) for key, row in self._shown.items()}
         changed = [row for key, row in rows.items() if self._rows.get(key) != row]
         order = list(rows)
         message: Message = {
@@ -72,45 +70,53 @@ class Batches:
         self._rows, self._order = rows, order
         return message
 
+    def details(self, key: str) -> Message:
+        """Return what is known of one of the rows that were sent last."""
+        row = self._shown.get(key)
+        lines = ["This step is not shown any more."] if row is None else _details(row)
+        return {"type": "details", "id": key, "text": "\n".join(lines)}
+
     def _head(self) -> Message:
-        run = self.run
+        run, tree = self.run, self._tree
+        failed = _escaped(run.failed_span)
+        facts = [
+            f"{tree.running:,} of {counted(len(run.spans) + run.spans_dropped, 'step')} running"
+        ]
+        facts += [f"{used} tokens"] if (used := tokens(run.usage)) else []
+        trouble = f"{place_of(failed)}\n{error_text(failed.error)}" if failed else ""
         return {
             "name": run.workflow_name,
             "status": run.status,
             "ms": run.duration_s * 1e3,
-            "steps": counted(len(run.spans) + run.spans_dropped, "step"),
-            "tokens": tokens(run.usage),
-            "cost": run_cost(run),
+            "facts": [*facts, *filter(None, [run_cost(run), lookups(tree)])],
+            "budgets": [_chip(budget_badge(note.data)) for note in tree.budgets.values()],
+            "trouble": trouble,
+            "failed": failed.span_id_hex if failed else None,
             "cancel": self._route,
         }
 
-    def _row(self, row: Row) -> Message:
-        span = row.span
-        if span is None:
-            # Its place is its identity: one such row may stand under each parent.
-            return _BLANK | {
-                "id": f"{row.depth}{row.guides}",
-                "guides": row.guides,
-                "name": f"… {counted(row.hidden, 'more step')}",
-            }
+    def _row(self, key: str, row: Row) -> Message:
+        has_item = row.item is not None
         return {
-            "id": span.span_id_hex,
+            "id": key,
             "guides": row.guides,
-            "name": span.name[:80],
-            "status": span.status,
-            "kind": span.kind,
+            "stem": row.stem,
+            "lane": [f"{row.lane.short} ", row.lane.spoken] if row.lane else ["", ""],
+            "name": row.name[:80],
+            "status": row.status if has_item else "",
+            "paint": paint(row),
             "group": row.is_group,
-            "start": (span.start_ns - self.run.start_ns) / 1e6,
-            "ms": span.duration_s * 1e3 if span.end_ns else None,
-            "tokens": tokens(span.usage),
-            "cost": cost(span),
-            "notes": remarks(row),
+            "start": (row.start_ns - self.run.start_ns) / 1e6 if has_item else 0,
+            "ms": row.duration_s * 1e3 if row.end_ns else None,
+            "tokens": row.tokens,
+            "cost": row.cost,
+            "notes": [_chip(badge) for badge in row.badges],
+            "below": row.is_wordy,
         }
 
     def _streams(self) -> list[Message]:
-        speaking = [span for span in list(self.run.spans) if span.text]
-        busy = [span for span in speaking if not span.end_ns]
-        return [self._piece(span) for span in (busy or speaking[-1:])[-_MAX_STREAMS:]]
+        speaking = self._tree.speaking()
+        return [self._piece(span) for span in speaking[-_MAX_STREAMS:]]
 
     def _piece(self, span: Span) -> Message:
         """Return what the step has said since the last message; `at` is 0 where the view begins."""
@@ -119,3 +125,37 @@ class Batches:
         self._poured[span.span_id_hex] = len(text)
         add = text[said:] if said else text[-_MAX_TEXT:]
         return {"id": span.span_id_hex, "name": span.name, "at": said, "add": add}
+
+
+def _escaped(failed: Span | None) -> Span | None:
+    """Return a failed step once its failure has left the step around it: a retry may not let it."""
+    around = None if failed is None else failed.parent
+    return failed if around is None or around.error is not None else None
+
+
+def _chip(badge: Badge) -> Message:
+    return {"text": badge.text, "tone": badge.tone, "share": badge.share}
+
+
+def _by_id(rows: Sequence[Row]) -> dict[str, Row]:
+    ids: dict[str, Row] = {}
+    key = ""
+    for row in rows:
+        if row.item is None:
+            key = f"after {key}"  # steps that are left out are known by their place
+        else:
+            key = row.item.span_id_hex if isinstance(row.item, Span) else row.item.id
+        ids[key] = row
+    return ids
+
+
+def _details(row: Row) -> list[str]:
+    if row.item is None:
+        return [row.name]
+    lines = [f"{row.name} ({row.item.kind}): {row.status}, {duration(row.duration_s)}"]
+    lines += [f"· {badge.text}" for badge in row.badges]
+    if row.span is not None:
+        lines += step_lines(row.span, _MAX_DETAIL)
+        if len(lines) == 1:
+            lines.append("Nothing else is known yet.")
+    return lines
