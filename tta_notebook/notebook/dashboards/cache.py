@@ -1,0 +1,120 @@
+"""What caches answered and saved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from tta_notebook.notebook.dashboards.base import Dashboard
+from tta_notebook.notebook.dashboards.series import bars, by_time, drawn, records
+from tta_notebook.report.chart import Chart
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_HIT = "json_extract(data, '$.hit')"
+_JOINED = "json_extract(data, '$.joined') IS NOT NULL"
+_RATE = f"SUM({_HIT}) * 1.0 / NULLIF(SUM({_HIT}) + SUM(NOT {_HIT} AND NOT {_JOINED}), 0)"
+
+
+class CacheDashboard(Dashboard):
+    """Shows how often caches answered, over time too, and what that saved.
+
+    A hit rate is hits by hits and misses. Who joined a call that was under way is counted apart.
+
+    Args:
+        history: whom to ask; by default the history in the user's folder.
+        since: the first moment that counts, or how long ago: "7d"; None for everything.
+        auto_refresh_s: look again so often while runs are under way and the controls are shown.
+
+    >>> import tempfile
+    >>> from tta_notebook import CachePrimitive, LambdaPrimitive
+    >>> from tta_notebook.observability.history import History
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> kept = CachePrimitive(LambdaPrimitive(len), name="kept")
+    >>> with History(folder.name + "/history.db") as history:
+    ...     [kept.run_sync(word) for word in ("one", "three", "one", "one")]
+    [3, 5, 3, 3]
+    >>> CacheDashboard(history).page().facts["hit rate"]
+    '50.0 %'
+    >>> folder.cleanup()
+    """
+
+    title: ClassVar[str] = "Caches"
+
+    def _read(self) -> tuple[dict[str, str], list[Chart], dict[str, pd.DataFrame]]:
+        caches = self._caches()
+        rows = records(caches)
+        charts = drawn(
+            Chart(
+                "Hit rate by cache",
+                bars(rows, "cache", ["hit_rate"]),
+                x_title="cache",
+                y_title="hits by hits and misses",
+                y_format=".1%",
+            ),
+            Chart(
+                "Lookups by cache",
+                bars(rows, "cache", ["hits", "misses", "joined"]),
+                x_title="cache",
+                y_title="lookups",
+                y_format=",.4g",
+            ),
+            self._over_time(),
+        )
+        return _facts(caches), charts, {"caches": caches}
+
+    def _caches(self) -> pd.DataFrame:
+        where, values = self.filters.rows("events", "name = 'cache'")
+        calls, of_calls = self.filters.calls()
+        # A hit is worth what the call cost that gave the answer: the one below the miss with the
+        # same key, as far as it is in the same time.
+        return self._asked(
+            "WITH looked AS (SELECT span_id, step, data, json_extract(data, '$.key') AS key "  # noqa: S608 - no word of a user's
+            f"FROM events WHERE {where}), "
+            "paid AS MATERIALIZED (SELECT parent_id, SUM(cost_pico) AS pico FROM spans "
+            f"WHERE {calls} AND cost_pico IS NOT NULL AND parent_id IS NOT NULL GROUP BY 1), "
+            "worth AS MATERIALIZED (SELECT key, AVG(pico) / 1e12 AS usd FROM looked JOIN paid "
+            f"ON parent_id = span_id WHERE NOT {_HIT} AND key IS NOT NULL GROUP BY 1) "
+            f"SELECT step AS cache, {_RATE} AS hit_rate, SUM({_HIT}) AS hits, "
+            f"SUM(NOT {_HIT} AND NOT {_JOINED}) AS misses, SUM({_JOINED}) AS joined, "
+            "COALESCE(SUM(json_extract(data, '$.saved')), 0) AS tokens_saved, "
+            f"SUM(CASE WHEN {_HIT} THEN usd END) AS usd_saved "
+            "FROM looked LEFT JOIN worth USING (key) "
+            "GROUP BY 1 ORDER BY COUNT(*) DESC",
+            values,
+            of_calls,
+        )
+
+    def _over_time(self) -> Chart:
+        buckets = self.filters.buckets()
+        where, values = self.filters.rows("events", "name = 'cache'")
+        rows = records(
+            self._asked(
+                f"SELECT {buckets.of('time_ns')} AS at, step, {_RATE} AS hit_rate, "  # noqa: S608 - no word of a user's
+                "SUM(COUNT(*)) OVER (PARTITION BY step) AS lookups "
+                f"FROM events WHERE {where} GROUP BY 1, 2 ORDER BY lookups DESC, 2, 1",
+                values,
+            )
+        )
+        return Chart(
+            f"Hit rate per {buckets.unit}",
+            by_time(rows, buckets, "step", "hit_rate"),
+            kind="line",
+            x_title=f"{buckets.unit} (UTC)",
+            y_title="hits by hits and misses",
+            y_format=".1%",
+        )
+
+
+def _facts(caches: pd.DataFrame) -> dict[str, str]:
+    hits, misses = int(caches["hits"].sum()), int(caches["misses"].sum())
+    facts = {
+        "hit rate": f"{hits / (hits + misses):.1%}".replace("%", " %") if hits + misses else "-",
+        "hits": f"{hits:,}",
+        "misses": f"{misses:,}",
+        "joined": f"{int(caches['joined'].sum()):,}",
+        "tokens saved": f"{int(caches['tokens_saved'].sum()):,}",
+    }
+    if caches["usd_saved"].notna().any():
+        facts["saved, where known"] = f"${caches['usd_saved'].sum():,.6g}"
+    return facts
