@@ -58,9 +58,7 @@ def trace_of_runs(
                 found.setdefault(step.span_id, step)
     steps = sorted(found.values(), key=lambda step: (step.started_ns, step.span_id))
     told = [step for step in steps if step.said is not None or step.usage is not None]
-    made = [
-        step for step in told if counts_replays or (step.said or {}).get("source") != "replay"
-    ]
+    made = [step for step in told if counts_replays or (step.said or {}).get("source") != "replay"]
     calls = Calls()
     calls.extend([_call_row(step) for step in made])
     return Trace(

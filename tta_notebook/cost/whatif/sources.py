@@ -23,9 +23,7 @@ Source: TypeAlias = History | Run[Any] | RecordedRun | Iterable[Run[Any] | Recor
 _BEGINNING, _END = -(2**63), 2**63 - 1
 
 
-def trace_of(
-    source: Any, since: When | None, until: When | None, *, counts_replays: bool
-) -> Trace:
+def trace_of(source: Any, since: When | None, until: When | None, *, counts_replays: bool) -> Trace:
     """Return what a source has recorded between two moments.
 
     Raises:
@@ -36,9 +34,7 @@ def trace_of(
     if isinstance(source, History):
         return trace_of_history(source, first, last, counts_replays=counts_replays)
     if isinstance(source, Run | RecordedRun):
-        return trace_of_runs(
-            [cast("object", source)], first, last, counts_replays=counts_replays
-        )
+        return trace_of_runs([cast("object", source)], first, last, counts_replays=counts_replays)
     if isinstance(source, Iterable) and not isinstance(source, str | bytes):
         return trace_of_runs(
             cast("Iterable[object]", source), first, last, counts_replays=counts_replays

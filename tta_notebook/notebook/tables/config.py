@@ -14,8 +14,9 @@ CONFIG = Magic(
     ("WORD", "WORD"),
     (HELP,),
     "[loop=native|nest] [history=on|off]",
-    "loop=nest patches asyncio, for the whole process, so that synchronous code in a cell can turn\n"
-    "the kernel's loop: asyncio.run(...), and run_sync with clients that belong to that loop. A\n"
-    "cell that awaits needs none of it. history=off keeps no more runs in the user's folder.\n"
+    "loop=nest patches asyncio, for the whole process, so that synchronous code in a cell can\n"
+    "turn the kernel's loop: asyncio.run(...), and run_sync with clients that belong to that\n"
+    "loop. A cell that awaits needs none of it. history=off keeps no more runs in the user's\n"
+    "folder.\n"
     "In plain Python: `import nest_asyncio2; nest_asyncio2.apply()`, `History().start()`.",
 )
