@@ -728,6 +728,24 @@ def test_the_overall_time_ends_the_attempt_under_way():
     assert notes_of(spans, "retry_stopped") == [{"reason": "timeout", "attempts": 1}]
 
 
+def test_under_an_overall_time_a_step_gets_its_input():
+    assert run_virtual(lambda: RetryPrimitive(str.upper, timeout_seconds=5)("x")) == "X"
+
+
+def test_a_result_after_the_overall_time_is_no_result_and_the_trace_says_so():
+    async def stubborn(x):
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(40)
+        return x
+
+    with capture() as spans:
+        error = run_virtual(lambda: raised(retrying(stubborn, timeout_seconds=5)("x")))
+    assert error.kind == "own"
+    assert [note.data for span in spans for note in span.noted("late_result")]
+
+
 def test_the_overall_time_counts_delays_and_keeps_the_attempts():
     async def ask(_, number=iter(range(9))):  # noqa: B008 - one for all calls
         if next(number) < 2:
