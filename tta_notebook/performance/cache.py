@@ -178,7 +178,8 @@ class CachePrimitive(WrapperPrimitive[TIn, TOut]):
                 if entry.usage is not None:
                     self._counts.tokens_saved += saved
                     context.reused(entry.value)
-                return cast("TOut", entry.value)
+                value: TOut = entry.value  # no cast: that is a call, and every hit would pay it
+                return value
             mark = self._mark(entry, at_s, key, version, input_data, context)
             if mark is not None:
                 return cast("TOut", self._hits.value(key, entry, at_s, mark, context))
