@@ -218,7 +218,9 @@ def test_a_last_line_without_its_end_is_whole(path):
 def test_ends_of_lines_as_windows_has_them_are_read(path):
     record(path, "x")
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    record(path, "x")
+    with Cassette(path, "none") as cassette:
+        answer = ask(cassette, "never asked")
+    assert (answer, answer.source) == ("to x", "replay")
 
 
 def test_a_folder_is_no_cassette(tmp_path):

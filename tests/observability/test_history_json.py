@@ -97,11 +97,13 @@ def test_what_is_too_large_is_cut_to_valid_json():
 def test_what_contains_itself_is_cut():
     endless = []
     endless.append(endless)
-    json.loads(json_of(endless))
+    assert len(json_of(endless)) <= MAX_JSON
+    assert isinstance(json.loads(json_of(endless)), list)
     deep = []
     for _ in range(10_000):
         deep = [deep]
-    json.loads(json_of(deep))
+    assert len(json_of(deep)) <= MAX_JSON
+    assert isinstance(json.loads(json_of(deep)), list)
 
 
 def test_what_refuses_to_be_shown_becomes_its_type():
