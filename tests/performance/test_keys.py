@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tta_notebook import CacheKeyError, LambdaPrimitive, WorkflowContext
+from tta_notebook import CacheKeyError, LambdaPrimitive, WorkflowContext, configured
 from tta_notebook.llm import LLMPrimitive, Reply, ScriptedModel
 from tta_notebook.performance import CachePrimitive
 from tta_notebook.performance.stores.memory import MemoryStore
@@ -235,3 +235,22 @@ def test_a_text_and_what_looks_like_it_are_two_questions():
     for question in ("1", 1, b"1", ["1"], ("1",), {"1": None}, {1: None}):
         cache.run_sync(question)
     assert len(calls(model)) == 7
+
+
+@pytest.mark.parametrize("key_fn", [None, str.upper])
+def test_answers_of_standing_backends_and_of_the_models_own_are_apart(key_fn):
+    step = CachePrimitive(LLMPrimitive(ScriptedModel("live", name="m")), key_fn=key_fn)
+    one, other = ({"*": ScriptedModel(text, name="m")} for text in ("one", "other"))
+
+    def ask():
+        return step.run_sync("q")
+
+    with configured(backends=one):
+        assert (ask(), ask()) == ("one", "one")
+    assert ask() == "live"
+    with configured(backends=other):
+        assert ask() == "other"
+    with configured(backends=one):
+        assert ask() == "one"
+    stats = step.get_stats()
+    assert (stats["hits"], stats["misses"]) == (2, 3)

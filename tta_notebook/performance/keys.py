@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any, Literal, TypeAlias
 
@@ -13,6 +13,7 @@ from tta_notebook.core.calling import Call
 from tta_notebook.core.context import WorkflowContext
 from tta_notebook.core.errors import CacheKeyError, ConfigurationError, Names
 from tta_notebook.core.shared import Shared
+from tta_notebook.core.standing import standing
 from tta_notebook.core.version import token_of
 
 Scope: TypeAlias = Literal["user", "shared"] | Callable[[WorkflowContext], Any]
@@ -23,6 +24,7 @@ _MAX_PREFIXES = 1024
 _MAX_TEXTS = 1024
 _MAX_TEXT_LENGTH = 1000
 
+_stood: tuple[Mapping[str, Any] | None, str] = (None, "")
 _markers: weakref.WeakKeyDictionary[Shared, str] = weakref.WeakKeyDictionary()
 
 
@@ -62,7 +64,8 @@ class Keys:
         user: Any = None
         if self._is_per_user and shared.metadata is not None:
             user = shared.metadata.get("user_id")
-        marker = None if shared.backends is None else _marker(shared)
+        is_own = shared.backends is None and standing.backends is None
+        marker = None if is_own else _marker(shared)
         # Neither texts nor users of other types stand in a dict: 1, 1.0 and True are one key there.
         if user is not None and type(user) is not str:
             key = self._prefix(version, user, marker)
@@ -95,7 +98,8 @@ class Keys:
         scope: Any = context.user_id if self._is_per_user else None
         if isinstance(self._scope, Call):
             scope = ("scope", await _asked(self._scope, "scope", context, context))
-        marker = None if context.shared.backends is None else _marker(context.shared)
+        is_own = context.shared.backends is None and standing.backends is None
+        marker = None if is_own else _marker(context.shared)
         key = self._prefix(version, scope, marker)
         if self._key_fn is None:
             key.update(canonical.encode(input_data))
@@ -135,9 +139,24 @@ def _marker(shared: Shared) -> str:
     """Return what tells runs with other backends apart: their answers are other answers."""
     found = _markers.get(shared)
     if found is None:
-        backends = {name: _identity(backend) for name, backend in (shared.backends or {}).items()}
-        found = _markers[shared] = canonical.digest(backends, root="backends") if backends else ""
-    return found
+        found = _markers[shared] = _marker_of(shared.backends)
+    return found + _standing_marker()
+
+
+def _standing_marker() -> str:
+    """Return the same for backends that stand over every run: a cassette, say."""
+    global _stood  # noqa: PLW0603 - one configuration stands at a time, and it is asked for often
+    backends = standing.backends
+    if backends is None:
+        return ""
+    if _stood[0] is not backends:
+        _stood = (backends, _marker_of(backends))
+    return f"+{_stood[1]}"
+
+
+def _marker_of(backends: Mapping[str, Any] | None) -> str:
+    named = {name: _identity(backend) for name, backend in (backends or {}).items()}
+    return canonical.digest(named, root="backends") if named else ""
 
 
 def _identity(backend: Any) -> Any:
