@@ -458,6 +458,13 @@ def test_what_a_wrapper_counts_and_remembers_is_no_part_of_its_version(make):
     assert version_of(wrapper) == watch.current() == version
 
 
+def test_what_is_defined_in_main_is_the_users_own_also_where_a_package_is_run(monkeypatch):
+    package = types.ModuleType("__main__")
+    package.__file__ = "/usr/lib/python3/site-packages/pytest/__main__.py"
+    monkeypatch.setitem(sys.modules, "__main__", package)
+    assert changed("LIMIT = 3", "LIMIT = 4") != version_of(cell(BASE).f)
+
+
 def test_a_module_of_ones_own_counts_by_what_is_read_of_it():
     helpers = types.ModuleType("helpers_of_a_test")
     exec("LIMIT = 1\nUNUSED = 1\ndef clean(x): return x", helpers.__dict__)  # noqa: S102 - a module

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tta_notebook.core import clock
 from tta_notebook.core.deadline import Deadline
 from tta_notebook.core.errors import ConfigurationError
-from tta_notebook.core.events import Note, Span
+from tta_notebook.core.events import Span
 from tta_notebook.core.guarding import each_once
 from tta_notebook.core.here import Active, here
 from tta_notebook.core.ids import span_ids
@@ -287,10 +287,8 @@ class WorkflowContext:
 
     def note(self, name: str, /, **data: Any) -> None:
         """Mark the current span with what only its primitive knows; free when nobody watches."""
-        if self.span is None:
-            return
-        self.span.append("notes", Note(name, clock.source(), data))
-        self.span.run.marks += 1
+        if self.span is not None:
+            self.span.note(name, clock.source(), data)
 
     def chunk(self, text: str) -> None:
         """Show a piece of streamed text on the current span; free when nobody watches."""

@@ -55,13 +55,16 @@ def observed(cls: type[WorkflowPrimitive[Any, Any]], own: Execute) -> Execute:
         if type(self) is not cls and type(self).execute is not execute:
             # super().execute(): the span of the subclass's execute is open already.
             return own(self, input_data, context)
-        if context is None or context.mode == FRESH:
-            return run_root(self, own, input_data, context)
-        if context.mode == PLAIN:
+        if context is None:
+            return run_root(self, own, input_data, None)
+        mode = context.mode
+        if mode == PLAIN:
             return own(self, input_data, context)
-        if context.mode == NARROWED:
-            return _run_narrowed(self, own, input_data, context)
-        return run_step(self, own, input_data, context)
+        if mode == WATCHED:
+            return run_step(self, own, input_data, context)
+        if mode == FRESH:
+            return run_root(self, own, input_data, context)
+        return _run_narrowed(self, own, input_data, context)
 
     execute.is_observed = True  # type: ignore[attr-defined]  # read by is_observed() alone
     return execute
@@ -106,7 +109,7 @@ async def run_step(
     run = context.run
     assert run is not None
     span = Span(context, primitive, span_ids.next(), clock.source())
-    child = context_of(span)
+    child = context.derive(run, span, WATCHED)
     run.begin(span, input_data)
     previous = here.get()
     here.set(child)

@@ -16,8 +16,10 @@ _INSTALLED = frozenset({"site-packages", "dist-packages"})
 def release_of(module_name: str) -> str | None:
     """Return the release of the package that a module belongs to; None for the user's own code."""
     top = module_name.partition(".")[0]
+    if top == "__main__":
+        return None  # also where it is a package's: `python -m pytest`, `python -m ipykernel`
     if top == OURS or top in sys.stdlib_module_names or top == "builtins":
-        return None if top == "__main__" else _release(top)
+        return _release(top)
     module = sys.modules.get(module_name)
     if module is None or not _is_installed(module):
         return None

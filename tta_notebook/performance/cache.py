@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Any, ClassVar, cast
 
-from tta_notebook.core import canonical, checked
+from tta_notebook.core import canonical, checked, clock
 from tta_notebook.core.checked import UNSET, UnsetType
 from tta_notebook.core.chunks import Chunks
 from tta_notebook.core.context import HERE, WorkflowContext, current_context
@@ -158,10 +158,12 @@ class CachePrimitive(WrapperPrimitive[TIn, TOut]):
         if keeper.get_now is None:
             landed = self._asking.flights.landed
             entry = await keeper.get(key, context)
-            at_s = now_s()
+            now_ns = clock.source()
+            at_s = clock.wall_ns(now_ns) / 1e9
         else:
             # Keeper.get in place: a hit is answered without another coroutine.
-            at_s = now_s()
+            now_ns = clock.source()
+            at_s = clock.wall_ns(now_ns) / 1e9
             try:
                 entry = keeper.get_now(key, at_s)
             except Exception as error:  # noqa: BLE001 - a cache's back end
@@ -172,9 +174,10 @@ class CachePrimitive(WrapperPrimitive[TIn, TOut]):
                 # What the two calls below come to for most texts, in half the time.
                 self._counts.hits += 1
                 saved = entry.saved
-                if context.span is not None:
+                if (span := context.span) is not None:
                     age_s = at_s - entry.stored_at_s
-                    context.note("cache", hit=True, age_s=age_s, saved=saved, key=key)
+                    data = {"hit": True, "age_s": age_s, "saved": saved, "key": key}
+                    span.note("cache", now_ns, data)
                 if entry.usage is not None:
                     self._counts.tokens_saved += saved
                     context.reused(entry.value)
