@@ -88,11 +88,11 @@ def test_a_hit_shows_the_dollars_that_its_call_had_cost(priced):
     assert hit[0].endswith(f"saved {run.usage.total_tokens} tokens · {cost}")
 
 
-def test_a_hit_of_an_earlier_run_leaves_the_dollars_out(priced):
+def test_a_hit_of_an_earlier_run_shows_the_dollars_too(priced):
     cached = CachePrimitive(priced, ttl_seconds=60)
-    badges_of(cached)
+    first, _ = badges_of(cached)
     _, badges = badges_of(cached)
-    assert [text.rpartition(" · ")[2].split()[0] for text, _ in badges] == ["saved"]
+    assert [text.rpartition(" · ")[2] for text, _ in badges] == [f"${first.cost_usd:.2f}"]
 
 
 def test_a_budget_is_a_meter_with_its_words(priced):

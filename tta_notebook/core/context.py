@@ -15,6 +15,7 @@ from tta_notebook.core.here import Active, here
 from tta_notebook.core.ids import span_ids
 from tta_notebook.core.shared import Shared
 from tta_notebook.core.standing import standing
+from tta_notebook.core.usage import Tally
 
 if TYPE_CHECKING:
     from tta_notebook.core.protocols import Guard, Prices, StepStore
@@ -317,6 +318,13 @@ class WorkflowContext:
         for guard in self.shared.guards:
             if (excuse := getattr(guard, "excuse", None)) is not None:
                 excuse(result)
+
+    def tally(self) -> Tally:
+        """Begin to add up what the steps under the current one use; nothing when nobody watches."""
+        tally = Tally()
+        if self.span is not None:
+            self.span.put("tally", tally)
+        return tally
 
     @property
     def span_id(self) -> int:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tta_notebook.core.context import WorkflowContext
     from tta_notebook.core.primitive import WorkflowPrimitive
     from tta_notebook.core.run import Run
-    from tta_notebook.core.usage import Usage
+    from tta_notebook.core.usage import Tally, Usage
 
 # What ends a step without being its failure; a stream that is closed early ends in GeneratorExit.
 STOPPED = (CancelledError, GeneratorExit, KeyboardInterrupt)
@@ -37,7 +37,7 @@ class Note(NamedTuple):
 
 
 # Without the call of the class's own `__new__`, which does the same in twice the time.
-_new_note = tuple.__new__
+_new_note: Callable[[type[Note], tuple[str, int, Mapping[str, Any]]], Note] = tuple.__new__
 
 
 class Span:
@@ -130,6 +130,12 @@ class Span:
         """What its result says it used, if it says so and nothing before it did."""
         usage: Usage | None = self._get("usage")
         return usage
+
+    @property
+    def tally(self) -> Tally | None:
+        """What the steps under it use, where somebody adds that up."""
+        tally: Tally | None = self._get("tally")
+        return tally
 
     @property
     def cost_pico(self) -> int | None:

@@ -30,6 +30,7 @@ from tta_notebook.core.here import here
 from tta_notebook.core.ids import span_ids
 from tta_notebook.core.run import Run
 from tta_notebook.core.stream import stream
+from tta_notebook.core.usage import Tally
 
 if TYPE_CHECKING:
     from tta_notebook.core.primitive import WorkflowPrimitive
@@ -211,7 +212,8 @@ async def _recall_or_run(
     assert store is not None
     answer = await store.recall(primitive, input_data, context)
     if answer is not None:
-        context.note("recalled", source=answer.source)
+        context.note("recalled", source=answer.source, **Tally.of(answer.output).saved())
+        context.reused(answer.output)
         return answer.output
     result = await own(primitive, input_data, context)
     await store.keep(primitive, input_data, result, context)

@@ -289,6 +289,7 @@ class Run(Generic[T]):
             if cost_pico is not None:
                 span.put("cost", cost_pico + (span.cost_pico or 0))
             self._add(usage, cost_pico)
+            _tell_around(span, usage, cost_pico)
 
     def price(self, span: Span, result: object, cost_pico: int) -> None:
         """Add the cost of a usage that a result reports and that was booked without one."""
@@ -301,6 +302,7 @@ class Run(Generic[T]):
             run._cost = cost_pico + (run._cost or 0)  # noqa: SLF001 - our own class
             run.unpriced_calls = max(0, run.unpriced_calls - 1)
             run = run._outer  # noqa: SLF001 - our own class
+        _tell_around(span, None, cost_pico)
 
     def excuse(self, result: object) -> None:
         """Take what a result reports for counted: it was paid for by an earlier call."""
@@ -326,3 +328,12 @@ class Run(Generic[T]):
             self._cost = cost_pico + (self._cost or 0)
         if self._outer is not None:
             self._outer._add(usage, cost_pico)  # noqa: SLF001 - our own class
+
+
+def _tell_around(span: Span, usage: Usage | None, cost_pico: int | None) -> None:
+    """Add to what is added up of the steps around a step."""
+    around: Span | None = span
+    while around is not None:
+        if (tally := around.tally) is not None:
+            tally.add(usage, cost_pico)
+        around = around.parent

@@ -73,6 +73,48 @@ class Usage:
         return cls(**counts, estimated=look("estimated") is True)
 
 
+@dataclass(slots=True)
+class Tally:
+    """What several calls used together.
+
+    Attributes:
+        usage: their tokens; None when none reported any.
+        cost_pico: what they cost, in pico-dollars; None when none had a price.
+    """
+
+    usage: Usage | None = None
+    cost_pico: int | None = None
+
+    def add(self, usage: Usage | None, cost_pico: int | None) -> None:
+        """Count what another call used, and what it cost."""
+        if usage is not None:
+            self.usage = usage if self.usage is None else self.usage + usage
+        if cost_pico is not None:
+            self.cost_pico = cost_pico + (self.cost_pico or 0)
+
+    @classmethod
+    def of(cls, result: object) -> Tally:
+        """Return what a step's result says of itself."""
+        reported = usage_of(result)
+        usage = None if reported is None else Usage.read(reported)
+        return cls() if usage is None else cls(usage, cost_of(result))
+
+    def or_of(self, result: object) -> Tally:
+        """Return this, or what a result says of itself where nothing was added up."""
+        return Tally.of(result) if self.usage is None else self
+
+    def saved(self) -> dict[str, int]:
+        """Return for a note what is saved where the calls need not be made again.
+
+        >>> Tally(Usage(3, 4), 50).saved(), Tally().saved()
+        ({'saved': 7, 'saved_pico': 50}, {'saved': 0})
+        """
+        saved = {"saved": 0 if self.usage is None else self.usage.total_tokens}
+        if self.cost_pico is not None:
+            saved["saved_pico"] = self.cost_pico
+        return saved
+
+
 def usage_of(result: object) -> object | None:
     """Return what a step's result holds as its usage: `.usage` or `["usage"]`; None without one."""
     try:

@@ -16,8 +16,6 @@ from tta_notebook.notebook.figures import counted, duration
 
 Tone: TypeAlias = Literal["good", "neutral", "warn", "bad"]
 Data: TypeAlias = Mapping[str, Any]
-# Of a cache's key: what its call cost in this run, in pico-dollars; None when the run has none.
-Paid: TypeAlias = Callable[[str], int | None]
 
 _MAX_CHARS = 72
 # What notes say that has a column of its own, or is for reports.
@@ -45,13 +43,12 @@ class Badge(NamedTuple):
 class _Said(NamedTuple):
     data: Data
     span: Span
-    paid: Paid
 
 
-def badge_of(note: Note, span: Span, paid: Paid) -> Badge:
+def badge_of(note: Note, span: Span) -> Badge:
     """Return what a note of a step says."""
     try:
-        badge = _TABLE[note.name](_Said(note.data, span, paid))
+        badge = _TABLE[note.name](_Said(note.data, span))
     except (LookupError, TypeError, ValueError, AttributeError):
         # Somebody's own note, which may have a name of ours and say something else.
         badge = _raw(note)
@@ -86,10 +83,19 @@ def _cache(said: _Said) -> Badge:
     if data.get("age_s") is not None:
         parts.append(f"{duration(data['age_s'])} old")
     if data.get("saved"):
-        parts.append(f"saved {counted(data['saved'], 'token')}")
-        if cost := said.paid(data.get("key", "")):
-            parts.append(shown(cost))
+        parts.append(_saved(data))
     return Badge(" · ".join(parts), "warn" if data.get("stale") else "good")
+
+
+def _saved(data: Data) -> str:
+    cost = data.get("saved_pico")
+    worth = "" if cost is None else f" · {shown(cost)}"
+    return f"saved {counted(data['saved'], 'token')}{worth}"
+
+
+def _recalled(said: _Said) -> Badge:
+    worth = f" · {_saved(said.data)}" if said.data.get("saved") else ""
+    return Badge(f"not run again: from {said.data['source']}{worth}", "good")
 
 
 def _hit_word(data: Data) -> str:
@@ -199,7 +205,7 @@ _TABLE: Mapping[str, Callable[[_Said], Badge]] = {
     "cache": _cache,
     "cache_error": _as("cache: {operation} failed: {error}", "warn"),
     "veto": _as("not close enough: {because}"),
-    "recalled": _as("not run again: from {source}", "good"),
+    "recalled": _recalled,
     "retry": _retry,
     "retry_stopped": _retry_stopped,
     "retry_after_ignored": _as("unreadable Retry-After: {value}", "warn"),

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from tta_notebook.core import clock
 from tta_notebook.core.events import Span, Status
-from tta_notebook.notebook.badges import Badge, Paid, badge_of
+from tta_notebook.notebook.badges import Badge, badge_of
 from tta_notebook.notebook.crowd import Crowd
 from tta_notebook.notebook.figures import cost, counted, money, tokens
 from tta_notebook.notebook.lanes import Lane
@@ -99,7 +99,7 @@ class Row:
         return "" if self.item is None else cost(self.item)
 
 
-def badges(item: Item, hidden: int, paid: Paid) -> list[Badge]:
+def badges(item: Item, hidden: int) -> list[Badge]:
     """Return what else a line says: steps under it that are not shown, and its notes."""
     if isinstance(item, Crowd):
         return item.badges()
@@ -107,4 +107,4 @@ def badges(item: Item, hidden: int, paid: Paid) -> list[Badge]:
     if len(notes) > _MAX_BADGES:  # the first ones say how it began, the last one how it ended
         notes = [*notes[: _MAX_BADGES - 1], notes[-1]]
     left_out = [Badge(f"+ {counted(hidden, 'step')}")] if hidden else []
-    return left_out + [badge_of(note, item, paid) for note in notes]
+    return left_out + [badge_of(note, item) for note in notes]

@@ -115,7 +115,7 @@ class _Picture:
             shown = self._rows_below(row, [item for item in below if item in self._chosen])
             # Where nothing under a step is shown, the step itself says how much there is.
             hidden = 0 if shown else self._count_below(row.item)
-            said = (*row.badges, *badges(row.item, hidden, self._tree.paid))
+            said = (*row.badges, *badges(row.item, hidden))
             yield replace(row, hidden=hidden, badges=said, is_group=bool(below))
             stack.extend(reversed(shown))
 

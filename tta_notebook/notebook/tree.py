@@ -36,7 +36,6 @@ class Tree:
         self.budgets: dict[tuple[str, str | None], Note] = {}
         self._lookups: Counter[str] = Counter()
         self._open: dict[Span, None] = {}
-        self._paid: dict[str, int] = {}
         self._known: set[Span] = set()
         self._spoken: list[Span] = []
         self._seen = 0
@@ -68,10 +67,6 @@ class Tree:
     def speaking(self) -> list[Span]:
         """Return the steps under way that stream text; without any, the last one that has."""
         return [span for span in self._open if span.text] or self._spoken
-
-    def paid(self, key: str) -> int | None:
-        """Return what the call behind a cache's key cost in this run, in pico-dollars."""
-        return self._paid.get(key)
 
     def __contains__(self, span: Span) -> bool:
         return span in self._known
@@ -118,7 +113,6 @@ class Tree:
             self._spoken = [span]
         if span.notes:
             self._count_notes(span, self._lookups)
-            self._remember_price(span)
 
     def _spend(self, span: Span | None, usage: Usage, cost_pico: int | None) -> None:
         while span in self._known:
@@ -136,14 +130,6 @@ class Tree:
                 last = self.budgets.get(key)
                 if last is None or last.time_ns <= note.time_ns:
                     self.budgets[key] = note
-
-    def _remember_price(self, span: Span) -> None:
-        """Keep what a lookup that missed has cost, for the hits that saved as much."""
-        for note in span.noted("cache"):
-            key = note.data.get("key")
-            if key and note.data.get("hit") is False and not note.data.get("joined"):
-                costs = [each.cost_pico for each in self._under(span)]
-                self._paid[key] = sum(filter(None, costs))
 
     def _under(self, span: Span) -> Iterator[Span]:
         stack = [span]

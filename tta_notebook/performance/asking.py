@@ -14,7 +14,7 @@ from tta_notebook.core.context import WorkflowContext
 from tta_notebook.core.errors import CacheRecursionError
 from tta_notebook.core.events import StreamChunk
 from tta_notebook.core.primitive import WorkflowPrimitive
-from tta_notebook.core.usage import Usage, usage_of
+from tta_notebook.core.usage import Tally
 from tta_notebook.core.version import VersionWatch
 from tta_notebook.performance.copies import copied
 from tta_notebook.performance.entry import Entry, now_s
@@ -178,7 +178,7 @@ class Asking:
         kept = await self._kept_meanwhile(flight, question)
         if kept is not None:
             return Answer(self._hits.value(question.key, kept, now_s(), FRESH, flight.leader), kept)
-        start_ns = clock.source()
+        start_ns, spent = clock.source(), flight.context.tally()
         self._watch.begin()
         try:
             with flight.context.active():
@@ -188,7 +188,7 @@ class Asking:
             raise
         finally:
             self._watch.end()
-        entry = self._entry(value, None, start_ns, flight)
+        entry = self._entry(value, None, start_ns, spent, flight)
         await self._keep(flight, question.version, entry)
         return Answer(value, entry)
 
@@ -199,12 +199,13 @@ class Asking:
         value: Any,
         pieces: tuple[StreamChunk, ...] | None,
         start_ns: int,
+        spent: Tally,
         flight: Flight[Any],
     ) -> Entry | None:
         """Return what is kept of an answer; None where no copy of it can be made."""
         entry = self._freshness.answer(value, (clock.source() - start_ns) / 1e9)
-        reported = usage_of(value)
-        entry.usage = None if reported is None else Usage.read(reported)
+        spent = spent.or_of(value)
+        entry.usage, entry.cost_pico = spent.usage, spent.cost_pico
         entry.chunks = pieces
         if self._copies:
             try:
@@ -303,7 +304,7 @@ class Asking:
             pieces = self._hits.chunks(question.key, kept, now_s(), FRESH, flight.leader)
             await flight.record(_given(pieces))
             return
-        start_ns = clock.source()
+        start_ns, spent = clock.source(), flight.context.tally()
         self._watch.begin()
         try:
             await flight.record(self._primitive.stream(question.input_data, flight.context))
@@ -315,7 +316,7 @@ class Asking:
             self._watch.end()
         pieces = tuple(flight.chunks)
         value = await chunks.collect(_given(pieces))
-        entry = self._entry(value, pieces, start_ns, flight)
+        entry = self._entry(value, pieces, start_ns, spent, flight)
         await self._keep(flight, question.version, entry)
 
     # In the background

@@ -177,6 +177,8 @@ class CachePrimitive(WrapperPrimitive[TIn, TOut]):
                 if (span := context.span) is not None:
                     age_s = at_s - entry.stored_at_s
                     data = {"hit": True, "age_s": age_s, "saved": saved, "key": key}
+                    if entry.cost_pico is not None:
+                        data["saved_pico"] = entry.cost_pico
                     span.note("cache", now_ns, data)
                 if entry.usage is not None:
                     self._counts.tokens_saved += saved

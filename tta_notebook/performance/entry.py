@@ -32,6 +32,7 @@ class Entry:
         chunks: the pieces in which it was streamed, if it was.
         compute_s: how many seconds it took.
         usage: what it used, which a hit saves.
+        cost_pico: what that cost, in pico-dollars, where it is known.
         error: the error of a call that failed in a way that is remembered.
         size: bytes, estimated by a store that counts them; 0 where none does.
         is_immutable: whether the answer can be handed out without a copy; no matter to a store of
@@ -47,6 +48,7 @@ class Entry:
     chunks: tuple[StreamChunk, ...] | None = None
     compute_s: float = 0.0
     usage: Usage | None = None
+    cost_pico: int | None = None
     error: Exception | None = None
     size: int = 0
     is_immutable: bool = False

@@ -9,6 +9,7 @@ from typing import Any, Final
 from tta_notebook.core import chunks
 from tta_notebook.core.context import WorkflowContext
 from tta_notebook.core.events import StreamChunk
+from tta_notebook.core.usage import Tally
 from tta_notebook.performance.copies import copied
 from tta_notebook.performance.entry import Entry
 from tta_notebook.performance.keeper import Keeper
@@ -66,8 +67,6 @@ class Hits:
         counts = self._counts
         counts.hits += 1
         counts.stale += "stale" in mark
-        saved = 0
-        if entry.usage is not None:
-            saved = entry.usage.total_tokens
-            counts.tokens_saved += saved
-        context.note("cache", hit=True, age_s=entry.age_s(at_s), saved=saved, key=key, **mark)
+        saved = Tally(entry.usage, entry.cost_pico).saved()
+        counts.tokens_saved += saved["saved"]
+        context.note("cache", hit=True, age_s=entry.age_s(at_s), key=key, **saved, **mark)

@@ -16,7 +16,7 @@ from tta_notebook.core.errors import ArgumentError, ConfigurationError
 from tta_notebook.core.events import StreamChunk
 from tta_notebook.core.primitive import TIn, TOut
 from tta_notebook.core.protocols import Embedder
-from tta_notebook.core.usage import Usage, usage_of
+from tta_notebook.core.usage import Tally
 from tta_notebook.core.version import VersionWatch
 from tta_notebook.core.wrapper import WrapperPrimitive
 from tta_notebook.performance.copies import copied
@@ -34,7 +34,7 @@ class _Kept(NamedTuple):
 
     text: str
     value: Any
-    usage: Usage | None
+    spent: Tally
     stored_s: float
 
 
@@ -130,12 +130,13 @@ class SemanticCachePrimitive(WrapperPrimitive[TIn, TOut]):
         found = self._found(place, context)
         if found is not None:
             return cast("TOut", self._given(found, context))
+        spent = context.tally()
         self._watch.begin()
         try:
             result = await self.primitive.execute(input_data, context)
         finally:
             self._watch.end()
-        self._keep(place, result, context)
+        self._keep(place, result, spent, context)
         return result
 
     async def _stream(self, input_data: Any, context: WorkflowContext) -> Chunks:
@@ -145,6 +146,7 @@ class SemanticCachePrimitive(WrapperPrimitive[TIn, TOut]):
             yield chunks.whole(self._given(found, context))
             return
         pieces: list[StreamChunk] = []
+        spent = context.tally()
         self._watch.begin()
         try:
             async with aclosing(self.primitive.stream(input_data, context)) as passed:
@@ -153,7 +155,7 @@ class SemanticCachePrimitive(WrapperPrimitive[TIn, TOut]):
                     yield chunk
         finally:
             self._watch.end()
-        self._keep(place, await chunks.collect(_again(pieces)), context)
+        self._keep(place, await chunks.collect(_again(pieces)), spent, context)
 
     def get_stats(self) -> dict[str, Any]:
         """Return what was counted; `hit_rate` is in per cent."""
@@ -232,16 +234,16 @@ class SemanticCachePrimitive(WrapperPrimitive[TIn, TOut]):
         return None
 
     def _note_hit(self, kept: _Kept, similarity: float, context: WorkflowContext) -> None:
-        saved = 0 if kept.usage is None else kept.usage.total_tokens
+        saved = kept.spent.saved()
         self._hits += 1
-        self._tokens_saved += saved
+        self._tokens_saved += saved["saved"]
         context.note(
             "cache",
             hit=True,
             semantic=True,
             similarity=similarity,
             age_s=clock.monotonic() - kept.stored_s,
-            saved=saved,
+            **saved,
         )
 
     def _given(self, kept: _Kept, context: WorkflowContext) -> Any:
@@ -249,7 +251,7 @@ class SemanticCachePrimitive(WrapperPrimitive[TIn, TOut]):
         context.reused(value)
         return value
 
-    def _keep(self, place: _Place, result: Any, context: WorkflowContext) -> None:
+    def _keep(self, place: _Place, result: Any, spent: Tally, context: WorkflowContext) -> None:
         # An answer that was made while its step changed is one of neither version.
         if place.vector is None or place.version != self._version():
             return
@@ -259,10 +261,8 @@ class SemanticCachePrimitive(WrapperPrimitive[TIn, TOut]):
             self._errors += 1
             context.note("cache_error", operation="copy", error=f"{type(error).__name__}: {error}")
             return
-        reported = usage_of(result)
-        usage = None if reported is None else Usage.read(reported)
         number = next(self._numbers)
-        kept = _Kept(place.text, value, usage, clock.monotonic())
+        kept = _Kept(place.text, value, spent.or_of(result), clock.monotonic())
         partition = self._partitions.setdefault(place.partition, Neighbours())
         partition.put(number, place.vector, kept)
         self._used[number] = place.partition

@@ -155,6 +155,7 @@ def _encoded(entry: Entry) -> bytes:
             "chunks": entry.chunks,
             "compute_s": entry.compute_s,
             "usage": entry.usage,
+            "cost_pico": entry.cost_pico,
             "error": None if entry.error is None else _packed_error(entry.error),
         }
     )
