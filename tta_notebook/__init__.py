@@ -161,10 +161,11 @@ if TYPE_CHECKING:
         CacheStore,
         EncodedStore,
         Entry,
+        Memo,
         MemoryStore,
         RedisStore,
-        SemanticCachePrimitive,
         SQLiteStore,
+        SemanticCachePrimitive,
         StoreCounters,
     )
     from tta_notebook.recovery import (
@@ -272,6 +273,7 @@ __all__ = [
     "LocalBackend",
     "LocalModelMissingError",
     "MapPrimitive",
+    "Memo",
     "MemoryStore",
     "Message",
     "MockPrimitive",
@@ -439,6 +441,7 @@ _ROOMS = {
     "CacheStore": "performance",
     "EncodedStore": "performance",
     "Entry": "performance",
+    "Memo": "performance",
     "MemoryStore": "performance",
     "RedisStore": "performance",
     "SQLiteStore": "performance",

@@ -212,7 +212,8 @@ async def _recall_or_run(
     assert store is not None
     answer = await store.recall(primitive, input_data, context)
     if answer is not None:
-        context.note("recalled", source=answer.source, **Tally.of(answer.output).saved())
+        spent = answer.spent or Tally.of(answer.output)
+        context.note("recalled", source=answer.source, **spent.saved())
         context.reused(answer.output)
         return answer.output
     result = await own(primitive, input_data, context)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from tta_notebook.core.context import WorkflowContext
     from tta_notebook.core.primitive import WorkflowPrimitive
-    from tta_notebook.core.usage import Usage
+    from tta_notebook.core.usage import Tally, Usage
 
 T = TypeVar("T")
 
@@ -121,10 +121,12 @@ class Answer(Generic[T]):
     Attributes:
         output: the step's output.
         source: where it comes from, shown in the trace ("journal", "memo").
+        spent: what it took to get it; None where only the output may say so.
     """
 
     output: T
     source: str
+    spent: Tally | None = None
 
 
 class StepStore(Protocol):

@@ -17,7 +17,7 @@ from tta_notebook.core.preview import preview
 from tta_notebook.core.run import Run
 from tta_notebook.notebook.badges import Badge, budget_badge
 from tta_notebook.notebook.display import error_text, progress_text, step_lines
-from tta_notebook.notebook.figures import counted, duration, run_cost, tokens
+from tta_notebook.notebook.figures import counted, duration, money, run_cost, tokens
 from tta_notebook.notebook.row import Row
 from tta_notebook.notebook.rows import place_of, rows_of_tree, short_id
 from tta_notebook.notebook.tree import Tree
@@ -63,7 +63,7 @@ def _head(tree: Tree) -> str:
     facts = [duration(run.duration_s), counted(len(run.spans) + run.spans_dropped, "step")]
     if run.usage is not None:
         facts.append(f"{tokens(run.usage)} tokens")
-    facts += filter(None, [run_cost(run), lookups(tree)])
+    facts += [*filter(None, [run_cost(run)]), *spared(tree)]
     budgets = "".join(badge_html(budget_badge(note.data)) for note in tree.budgets.values())
     return (
         f'<div class="tta-head {_NO_MATH}">'
@@ -74,12 +74,19 @@ def _head(tree: Tree) -> str:
     )
 
 
-def lookups(tree: Tree) -> str:
-    """Return how caches answered, in a few words; empty where none was asked."""
-    counts = tree.lookups
-    asked = counts.total()
+def spared(tree: Tree) -> list[str]:
+    """Return what did not have to run, in a few words each, and what that has saved."""
+    counts = tree.spared
+    asked = counts["hit"] + counts["miss"] + counts["joined"]
     joined = f", {counts['joined']:,} joined" if counts["joined"] else ""
-    return f"cache {counts['hit']:,} of {asked:,} hit{joined}" if asked else ""
+    said: list[str] = []
+    if asked:
+        said.append(f"cache {counts['hit']:,} of {asked:,} hit{joined}")
+    if counts["recalled"]:
+        said.append(f"{counted(counts['recalled'], 'step')} not run again")
+    if counts["saved"]:
+        said.append(f"saved {money(counts['saved'])}")
+    return said
 
 
 def badge_html(badge: Badge) -> str:

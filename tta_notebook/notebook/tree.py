@@ -25,7 +25,8 @@ class Tree:
         run: the run.
         children: the spans under each; under None those whose parents belong to another run.
         crowds: under each that has many, the crowds by kind and name of their step.
-        lookups: how caches answered: "hit", "miss", "joined".
+        spared: how caches answered ("hit", "miss", "joined"), how many steps were "recalled", and
+            what that has "saved", in pico-dollars.
         budgets: the last note of each budget.
     """
 
@@ -34,7 +35,7 @@ class Tree:
         self.children: dict[Span | None, list[Span]] = {}
         self.crowds: dict[Span | None, Kin] = {}
         self.budgets: dict[tuple[str, str | None], Note] = {}
-        self._lookups: Counter[str] = Counter()
+        self._spared: Counter[str] = Counter()
         self._open: dict[Span, None] = {}
         self._known: set[Span] = set()
         self._spoken: list[Span] = []
@@ -57,9 +58,9 @@ class Tree:
         return len(self._open)
 
     @property
-    def lookups(self) -> Counter[str]:
-        """How often caches answered, and how, until now."""
-        counts = Counter(self._lookups)
+    def spared(self) -> Counter[str]:
+        """How often caches answered, and how, what else did not run, and what that has saved."""
+        counts = Counter(self._spared)
         for span in self._open:
             self._count_notes(span, counts)
         return counts
@@ -112,7 +113,7 @@ class Tree:
         if span.text:
             self._spoken = [span]
         if span.notes:
-            self._count_notes(span, self._lookups)
+            self._count_notes(span, self._spared)
 
     def _spend(self, span: Span | None, usage: Usage, cost_pico: int | None) -> None:
         while span in self._known:
@@ -125,6 +126,10 @@ class Tree:
             if note.name == "cache" and "hit" in note.data:
                 joined = "joined" if note.data.get("joined") else "miss"
                 counts["hit" if note.data["hit"] else joined] += 1
+                counts["saved"] += note.data.get("saved_pico", 0)
+            elif note.name == "recalled":
+                counts["recalled"] += 1
+                counts["saved"] += note.data.get("saved_pico", 0)
             elif note.name == "budget" and "limit_usd" in note.data:
                 key = (str(note.data.get("budget")), note.data.get("scope"))
                 last = self.budgets.get(key)

@@ -2,6 +2,7 @@
 
 from tta_notebook.performance.cache import CachePrimitive
 from tta_notebook.performance.entry import CacheStore, Entry, StoreCounters
+from tta_notebook.performance.memo import Memo
 from tta_notebook.performance.semantic import SemanticCachePrimitive
 from tta_notebook.performance.stores.encoded import EncodedStore
 from tta_notebook.performance.stores.memory import MemoryStore
@@ -13,6 +14,7 @@ __all__ = [
     "CacheStore",
     "EncodedStore",
     "Entry",
+    "Memo",
     "MemoryStore",
     "RedisStore",
     "SQLiteStore",

@@ -13,7 +13,7 @@ from tta_notebook.notebook.badges import Badge, budget_badge
 from tta_notebook.notebook.display import error_text, step_lines
 from tta_notebook.notebook.figures import counted, duration, run_cost, tokens
 from tta_notebook.notebook.loop import cancel_route
-from tta_notebook.notebook.picture import lookups, paint
+from tta_notebook.notebook.picture import paint, spared
 from tta_notebook.notebook.row import Row
 from tta_notebook.notebook.rows import place_of, rows_of_tree
 from tta_notebook.notebook.tree import Tree
@@ -88,7 +88,7 @@ class Batches:
             "name": run.workflow_name,
             "status": run.status,
             "ms": run.duration_s * 1e3,
-            "facts": [*facts, *filter(None, [run_cost(run), lookups(tree)])],
+            "facts": [*facts, *filter(None, [run_cost(run)]), *spared(tree)],
             "budgets": [_chip(budget_badge(note.data)) for note in tree.budgets.values()],
             "trouble": trouble,
             "failed": failed.span_id_hex if failed else None,
