@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import Any, TypeVar
 
 from tta_notebook.core import clock
+from tta_notebook.core.gate import Gate, gate_here
 
 T = TypeVar("T")
+
+# While a run is paused, its deadlines are looked at again so often.
+_PAUSE_STEP_NS = 100_000_000
 
 TooLate = Callable[[], Exception]
 
@@ -27,13 +31,15 @@ class Deadline:
     Attributes:
         at_ns: the moment; infinity for none.
         outer: the deadline around it.
+        gate: that of the run it belongs to, which puts it off when the run is paused.
     """
 
-    __slots__ = ("at_ns", "outer")
+    __slots__ = ("__weakref__", "at_ns", "gate", "outer")
 
     def __init__(self, at_ns: float, outer: Deadline | None = None) -> None:
         self.at_ns = at_ns
         self.outer = outer
+        self.gate: Gate | None = None
 
     def __repr__(self) -> str:
         return f"<Deadline in {self.remaining_s():.3g} s>"
@@ -41,7 +47,12 @@ class Deadline:
     @classmethod
     def after(cls, timeout_s: float, outer: Deadline | None = None) -> Deadline:
         """Return the deadline that many seconds from now."""
-        return cls(clock.source() + timeout_s * 1e9, outer)
+        gate = gate_here()
+        if gate is None:
+            return cls(clock.source() + timeout_s * 1e9, outer)
+        deadline = cls(gate.now_ns() + timeout_s * 1e9, outer)
+        gate.adopt(deadline)
+        return deadline
 
     def first_ns(self) -> float:
         """Return the earliest moment of this one and those around it."""
@@ -51,9 +62,17 @@ class Deadline:
             outer = outer.outer
         return at_ns
 
+    def due_ns(self) -> float:
+        """Return the same as far as it can be foreseen: while the run is paused it moves away."""
+        if self.gate is None or not self.gate.is_shut:
+            return self.first_ns()
+        now_ns = clock.source()
+        return max(self.first_ns() + now_ns - self.gate.now_ns(), now_ns + _PAUSE_STEP_NS)
+
     def remaining_s(self) -> float:
         """Return the seconds that are left, negative when it has passed."""
-        return (self.first_ns() - clock.source()) / 1e9
+        now_ns = clock.source() if self.gate is None else self.gate.now_ns()
+        return (self.first_ns() - now_ns) / 1e9
 
 
 async def bounded(
@@ -87,9 +106,11 @@ async def bounded(
         result: T = done.value
         return result
     limit = asyncio.timeout(timeout_s - (clock.source() - start_ns) / 1e9)
+    gate = gate_here()
     try:
         async with limit:
-            result = await _resumed(work, waiting)
+            with nullcontext() if gate is None else gate.halting(limit):
+                result = await _resumed(work, waiting)
     except Exception as error:
         if not limit.expired():
             raise

@@ -23,7 +23,7 @@ from tta_notebook.core.context import (
     entered,
     plain_root,
 )
-from tta_notebook.core.deadline import bounded, bounded_stream
+from tta_notebook.core.deadline import Deadline, bounded, bounded_stream
 from tta_notebook.core.errors import StepTimeoutError
 from tta_notebook.core.events import Span, StreamChunk
 from tta_notebook.core.here import here
@@ -109,6 +109,8 @@ async def run_step(
     """Execute a primitive under a span of its own."""
     run = context.run
     assert run is not None
+    if run.gate is not None and run.gate.is_shut:
+        await run.gate.wait()
     span = Span(context, primitive, span_ids.next(), clock.source())
     child = context.derive(run, span, WATCHED)
     run.begin(span, input_data)
@@ -190,6 +192,9 @@ async def run_chain(steps: Sequence[Step], value: Any, context: WorkflowContext)
                 value = await step.execute(value, context)
                 now_ns = clock.source()
                 continue
+            if run.gate is not None and run.gate.is_shut:
+                await run.gate.wait()
+                now_ns = clock.source()
             # One reading of the clock ends a step and starts the next.
             span = Span(context, step, next_id(), now_ns)
             begin(span, value)
@@ -248,6 +253,10 @@ def open_run(run: Run[Any], context: WorkflowContext | None) -> WorkflowContext:
     # A context with a span is that of a run in which this one was started: one connected trace.
     outer = plain_root() if context is None else context
     inside = entered(outer, run, outer.span, WATCHED)
+    if run.gate is not None and inside.deadline is not None and run.is_outermost:
+        # Its own: it is put off when this run is paused, and others may keep to the same one.
+        inside.deadline = Deadline(inside.deadline.first_ns())
+        run.gate.adopt(inside.deadline)
     run.context = inside
     stream.last_run = run
     return inside
@@ -333,6 +342,8 @@ async def _stream_step(
 ) -> Chunks:
     run = context.run
     assert run is not None
+    if run.gate is not None and run.gate.is_shut:
+        await run.gate.wait()
     span = Span(context, primitive, span_ids.next(), clock.source())
     child = context_of(span)
     run.begin(span, input_data)

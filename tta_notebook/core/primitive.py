@@ -170,8 +170,7 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
             context = within_budget(context, budget)
         name = context.workflow_id if context.run is None else None
         run: Run[TOut] = Run(name or self.name, outer=context.run)
-        task = loop.create_task(observe.run_recorded(self, input_data, context, run))
-        run.start_in(loop, task)
+        run.start_in(loop, observe.run_recorded(self, input_data, context, run))
         return run
 
     def run_sync(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 from tta_notebook.core import clock
 from tta_notebook.core.context import WorkflowContext, current_context
 from tta_notebook.core.errors import WorkflowError
 from tta_notebook.core.events import STOPPED, Span, Status
+from tta_notebook.core.gate import Gate
 from tta_notebook.core.ids import Ids
 from tta_notebook.core.money import usd
 from tta_notebook.core.preview import preview
@@ -46,6 +47,7 @@ class Run(Generic[T]):
         status: "running", "ok", "error" or "cancelled".
         spans: the spans in the order in which they started, the first 10,000 of them.
         spans_dropped: how many more there were.
+        gate: what its steps pass before they begin; None where it cannot be paused.
         failed_span: the innermost span of the failure, if it failed.
         marks: how many ends, notes and pieces of text there were.
         unpriced_calls: how many reports of usage came without a cost.
@@ -81,6 +83,7 @@ class Run(Generic[T]):
         self.workflow_name = workflow_name
         self.spans: list[Span] = []
         self._outer = outer
+        self.gate: Gate | None = None if outer is None else outer.gate
         audience = self._audience = stream.audience
         # Read at every step, so kept here: what stands on the class is found more slowly.
         self._listeners = None if audience is None else audience.first
@@ -156,6 +159,40 @@ class Run(Generic[T]):
         return True
 
     @property
+    def is_paused(self) -> bool:
+        """Whether no step of it begins until it is resumed."""
+        return not self.done() and self.gate is not None and self.gate.is_shut
+
+    def pause(self) -> bool:
+        """Let no further step begin until `resume`, from any thread; tell whether it runs at all.
+
+        Steps under way come to their ends. Its time limits stand still meanwhile: those of contexts
+        and timeouts, not those that a step keeps by itself. A run inside another one is paused with
+        the whole of it. It can be cancelled as ever.
+        """
+        return self._ask_gate(self._shut)
+
+    def resume(self) -> bool:
+        """Go on after `pause`, from any thread; tell whether it runs at all."""
+        return self._ask_gate(self._open)
+
+    def _ask_gate(self, ask: Callable[[Gate], None]) -> bool:
+        return not self.done() and self.gate is not None and self.gate.ask(ask)
+
+    def _shut(self, gate: Gate) -> None:
+        self.marks += gate.shut()
+
+    def _open(self, gate: Gate) -> None:
+        paused_s = gate.open()
+        if paused_s is not None and self.root is not None:
+            self.root.note("paused", clock.source(), {"paused_s": paused_s})
+
+    @property
+    def is_outermost(self) -> bool:
+        """Whether it was started inside of no other run."""
+        return self._outer is None
+
+    @property
     def duration_s(self) -> float:
         """Seconds from start to end, or until now while it runs."""
         return ((self.end_ns or clock.source()) - self.start_ns) / 1e9
@@ -195,9 +232,15 @@ class Run(Generic[T]):
 
     # What execution reports (core/observe.py)
 
-    def start_in(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[T]) -> None:
-        """Remember the task that executes, so that it can be awaited and cancelled."""
-        self._loop, self._task = loop, task
+    def start_in(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
+        """Execute in a task, so that the run can be awaited, cancelled and paused."""
+        self._loop = loop
+        gate = None
+        if self.gate is None:
+            gate = self.gate = Gate(loop)
+        task = self._task = loop.create_task(work)
+        if gate is not None:
+            gate.task = task
         _under_way.add(task)
         task.add_done_callback(_under_way.discard)
         task.add_done_callback(self._close_unbegun)

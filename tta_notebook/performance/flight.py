@@ -66,7 +66,7 @@ class Flight(Generic[T]):
         self.task: asyncio.Task[T]  # from take_off on
         self.loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._waiters: dict[object, float] = {}
+        self._waiters: dict[object, WorkflowContext] = {}
         self._wakers: list[asyncio.Future[None]] = []
         self._is_stopping = False
         self._is_late = False
@@ -135,22 +135,23 @@ class Flight(Generic[T]):
         ticket = _Ticket(around[-1] if around else None)
         if ticket.inside is not None:
             ticket.inside.waits_for.append(self)
-        at_ns = self._waiters[ticket] = _at_ns(context)
+        self._waiters[ticket] = context
+        at_ns = _at_ns(context)
         if at_ns > self.deadline.at_ns:
             self._put_off(at_ns)
         return ticket
 
     def exit(self, ticket: Any) -> bool:
         """Stop being one of those who wait; tell whether the last one has left a running call."""
-        at_ns = self._waiters.pop(ticket, None)
-        if at_ns is None:
+        context = self._waiters.pop(ticket, None)
+        if context is None:
             return False
         if ticket.inside is not None:
             ticket.inside.waits_for.remove(self)
         if self.task.done() or self.is_background:
             return False
-        if self._waiters and at_ns == self.deadline.at_ns:
-            self._put_off(max(self._waiters.values()))
+        if self._waiters and _at_ns(context) >= self.deadline.at_ns:
+            self._put_off(self._latest_ns())
         return not self._waiters
 
     async def leave(self, ticket: object, *, is_complete: bool = False) -> None:
@@ -243,9 +244,14 @@ class Flight(Generic[T]):
             self._timer.cancel()
             self._timer = None
 
+    def _latest_ns(self) -> float:
+        return max(map(_at_ns, self._waiters.values()))
+
     def _late(self) -> None:
+        if self._waiters:  # a run that waits may have been paused, which puts its deadline off
+            self.deadline.at_ns = self._latest_ns()
         if self.deadline.remaining_s() > 0:
-            self._set_timer()  # the loop's clock ran ahead of ours
+            self._set_timer()  # that, or the loop's clock ran ahead of ours
         elif not self.task.done():
             self._is_late = True
             self.stop()
@@ -347,4 +353,4 @@ def _reaches(flight: Flight[Any], goals: list[Flight[Any]]) -> bool:
 
 
 def _at_ns(context: WorkflowContext) -> float:
-    return math.inf if context.deadline is None else context.deadline.first_ns()
+    return math.inf if context.deadline is None else context.deadline.due_ns()
