@@ -25,6 +25,20 @@ async def talk(x, ctx):
     return x
 strip >> talk
 """
+BOTH = """\
+%%tta_workflow both --input "x"
+async def tick(x):
+    await asyncio.sleep(0.05)
+    return x
+async def talk(x, ctx):
+    for n in range(60):
+        await asyncio.sleep(0.05)
+        ctx.chunk(f"word{n} ")
+ticks = LambdaPrimitive(tick, name="tick0")
+for number in range(1, 30):
+    ticks = ticks >> LambdaPrimitive(tick, name=f"tick{number}")
+strip >> [ticks, talk]
+"""
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -159,6 +173,42 @@ def test_cancel_from_the_front_end_works_while_the_cell_runs(fresh):
     assert time.monotonic() - front.cancelled_at < 1.0
     assert done.content["ename"] == "RunCancelled"
     assert "talk: cancelled after" in done.content["traceback"][0]
+
+
+def test_pause_holds_back_what_has_not_begun_until_resume(fresh):
+    class Pausing(FrontEnd):
+        paused = ()
+
+        def hear(self, message):
+            before = len(self.states)
+            super().hear(message)
+            if len(self.states) == before:
+                return
+            is_paused = self.states[-1]["run"]["paused"]
+            self.paused += (is_paused,)
+            if len(self.states) == 3:
+                self.kernel.send_comm(message["content"]["comm_id"], {"type": "pause"})
+            if sum(self.paused) == 8:
+                self.kernel.send_comm(message["content"]["comm_id"], {"type": "resume"})
+
+    front = Pausing(fresh)
+    done = fresh.run(BOTH, allow_stdin=True)
+    assert done.status == "ok"
+    first = front.paused.index(True)
+    resumed = first + front.paused[first:].index(False)
+    assert resumed - first >= 8
+    rows = {True: set(), False: set()}
+    for number, state in enumerate(front.states[:-1]):
+        if number < first or number >= resumed:
+            rows[number >= resumed] |= {row["name"] for row in state["rows"]}
+    # A step was under way when the pause came, and some had been; the rest began after it.
+    assert "tick29" not in rows[False]
+    assert "tick29" in rows[True]
+    held = front.states[first:resumed]
+    meanwhile = {row["name"] for state in held for row in state["rows"]}
+    assert len({name for name in meanwhile - rows[False] if name.startswith("tick")}) <= 1
+    assert any(stream["add"] for state in held for stream in state["streams"])
+    assert "paused for" in done.data("text/plain")[0]
 
 
 def test_without_an_answer_the_view_stays_static(fresh):

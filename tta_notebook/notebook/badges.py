@@ -231,6 +231,7 @@ _TABLE: Mapping[str, Callable[[_Said], Badge]] = {
     "undo_failed": _as("not undone: {step}: {error}", "bad"),
     "uncertain": _as("may have been done: {step}", "warn"),
     "journal_failed": _as("journal: {error}", "bad"),
+    "paused": lambda said: Badge(f"paused for {duration(said.data['paused_s'])}", "warn"),
     "model": _model,
     "delegated": _as("delegated to {executor}"),
     "revision": _as("revision {revision}: {objection}", "warn"),

@@ -40,10 +40,10 @@ class WidgetView:
     # The views whose front ends may come back.
     _kept: ClassVar[deque[WidgetView]] = deque()
 
-    def __init__(self, run: Run[Any], *, at_once: bool = False) -> None:
+    def __init__(self, run: Run[Any], *, at_once: bool = False, slot: Slot | None = None) -> None:
         self.is_asked = False
         self._run = run
-        self._slot = Slot()
+        self._slot = slot or Slot()
         self._is_welcome = at_once
         self._is_deaf = cancel_route() == "interrupt"
         self._is_shown = self._is_over = self._has_parted = self._wants_snapshot = False
@@ -76,6 +76,10 @@ class WidgetView:
                 self._wants_details = str(content.get("id"))
             case "cancel":
                 self._run.cancel("cancelled in the notebook")
+            case "pause":
+                self._run.pause()
+            case "resume":
+                self._run.resume()
             case "bye":
                 self._has_parted = True
                 return

@@ -23,4 +23,5 @@ def script() -> str:
 
 def style() -> str:
     """Return the style: that of the static picture, and what only the live view has."""
-    return stylesheet() + (_HERE / "live.css").read_text(encoding="utf-8")
+    text = stylesheet() + (_HERE / "live.css").read_text(encoding="utf-8")
+    return "".join(text.splitlines())

@@ -87,6 +87,7 @@ class Batches:
         return {
             "name": run.workflow_name,
             "status": run.status,
+            "paused": run.is_paused,
             "ms": run.duration_s * 1e3,
             "facts": [*facts, *filter(None, [run_cost(run)]), *spared(tree)],
             "budgets": [_chip(budget_badge(note.data)) for note in tree.budgets.values()],

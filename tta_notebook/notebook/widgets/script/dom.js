@@ -19,8 +19,7 @@ const draw = (tag, attributes) => {
 const button = (text, label, act) => {
   const node = make("button", "tta-button", text);
   node.type = "button";
-  node.title = label;
-  node.setAttribute("aria-label", label);
+  if (label) (node.title = label), node.setAttribute("aria-label", label);
   node.onclick = act;
   return node;
 };

@@ -14,9 +14,9 @@ class View {
     this.facts = head.appendChild(make("span", "tta-soft"));
     this.budgets = head.appendChild(make("span"));
     this.hint = head.appendChild(make("span", "tta-soft tta-push"));
+    this.pause = head.appendChild(button("Pause", "", () => this.ask(this.run.paused ? "resume" : "pause")));
     this.cancel = head.appendChild(button("Cancel", "", () => this.stop()));
     this.cancel.classList.add("tta-cancel");
-    this.cancel.removeAttribute("aria-label");
     this.said = this.root.appendChild(make("div", "tta-said"));
     this.said.setAttribute("role", "status");
     this.said.setAttribute("aria-live", "polite");
@@ -26,14 +26,17 @@ class View {
     this.steps = new Steps(this.root, (id) => model.send({ type: "details", id }));
   }
 
+  ask(type) {
+    const hears = this.run?.cancel !== "interrupt";
+    if (hears) this.model.send({ type });
+    else this.hint.textContent = "This kernel hears no button now: use Interrupt (■).";
+    return hears;
+  }
+
   stop() {
-    if (this.run?.cancel === "interrupt") {
-      this.hint.textContent = "This kernel cannot hear Cancel now: use Interrupt (■).";
-      return;
-    }
+    if (!this.ask("cancel")) return;
     this.cancel.disabled = true;
     this.cancel.textContent = "Cancelling…";
-    this.model.send({ type: "cancel" });
   }
 
   show({ run, rows, order, streams }) {
@@ -43,8 +46,10 @@ class View {
     this.name.textContent = run.name;
     this.root.setAttribute("aria-label", `Live view of ${run.name}`);
     this.cancel.title = `Cancel ${run.name}: its steps are stopped and clean up`;
+    this.pause.textContent = run.paused ? "Resume" : "Pause";
+    this.pause.title = "No step begins while a run is paused";
     this.state.className = `tta-state tta-${run.status}`;
-    this.state.textContent = `${MARKS[run.status]} ${run.status}`;
+    this.state.textContent = run.paused ? "‖ paused" : `${MARKS[run.status]} ${run.status}`;
     this.budgets.replaceChildren(...run.budgets.map(chip));
     this.trouble.hidden = !run.trouble;
     this.trouble.textContent = run.trouble;
