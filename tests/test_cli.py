@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import textwrap
 
 import pytest
 
-from tta_notebook import cli
+from tta_notebook import Ledger, Price, PriceBook, Usage, cli
 
 
 @pytest.fixture
@@ -118,3 +119,89 @@ def test_local_status_says_what_is_missing(tmp_path, monkeypatch, capsys):
 def test_lab_on_a_folder_that_does_not_exist_says_so(tmp_path, capsys):
     assert cli.main(["lab", str(tmp_path / "nothing")]) == 1
     assert "there is no such folder" in capsys.readouterr().err
+
+
+@pytest.fixture
+def booked(tmp_path, monkeypatch):
+    """A user's folder with three calls in its books, one of them without a price."""
+    monkeypatch.setenv("TTA_HOME", str(tmp_path))
+    prices = PriceBook(overrides={"m": Price(input_per_1m=2, output_per_1m=10)}, bundled=False)
+    ledger = Ledger(prices, path=tmp_path / "costs.db")
+    usage = Usage(input_tokens=1_000, output_tokens=200)
+    for model, user, workflow in (("m", "ünal", "ask"), ("m", "u-2", "ask"), ("x", "u-2", "sum")):
+        ledger.record(model, usage, user=user, workflow=workflow)
+    ledger.close()
+
+
+def test_costs_says_what_the_notebooks_books_say(booked, capsys):
+    assert cli.main(["costs"]) == 0
+    said = capsys.readouterr().out
+    assert [line for line in said.splitlines() if line.startswith("by ")] == [
+        "by model",
+        "by user",
+        "by workflow",
+    ]
+    assert "$0.008" in said
+    assert "1 call has no price" in said
+    assert cli.main(["costs", "--by", "user"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[:2] for row in rows[2:5]] == [["by", "user"], ["u-2", "2"], ["ünal", "1"]]
+
+
+def test_costs_are_exact_as_json(booked, capsys):
+    assert cli.main(["costs", "--by", "workflow", "--json", "--since", "30m"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    ask = {"calls": 2, "input_tokens": 2_000, "output_tokens": 400, "unpriced": 0}
+    assert found["by"] == {
+        "workflow": {
+            "ask": {**ask, "cost_usd": 0.008, "cost_pico": 8 * 10**9},
+            "sum": {
+                "calls": 1,
+                "input_tokens": 1_000,
+                "output_tokens": 200,
+                "cost_usd": 0.0,
+                "cost_pico": 0,
+                "unpriced": 1,
+            },
+        }
+    }
+    assert found["total"]["calls"] == 3
+
+
+@pytest.mark.parametrize("since", ["2999-01-01", "9999-12-31T23:59", "0s"])
+def test_costs_of_no_time_are_none(booked, capsys, since):
+    assert cli.main(["costs", "--since", since, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["total"]["calls"], found["by"]["model"]) == (0, {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--by", "usr"], "did you mean 'user'?"),
+        (["--since", "yesterday"], "--since='yesterday' is no moment"),
+        (["--since", ""], "is no moment"),
+    ],
+)
+def test_costs_says_in_a_line_what_it_wants(booked, capsys, arguments, said):
+    assert cli.main(["costs", *arguments]) == 1
+    message = capsys.readouterr().err
+    assert said in message
+    assert message.count("\n") == 1
+
+
+def test_costs_without_books_are_nothing_and_make_no_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TTA_HOME", str(tmp_path / "new"))
+    assert cli.main(["costs"]) == 0
+    assert re.search(r"all calls +0 ", capsys.readouterr().out)
+    assert not (tmp_path / "new").exists()
+
+
+def test_costs_need_no_plotting_and_no_notebook(booked):
+    source = (
+        "import sys\nfrom tta_notebook import cli\ncli.main(['costs'])\n"
+        "print({'plotly', 'pandas', 'IPython', 'ipywidgets', 'numpy'} & sys.modules.keys())"
+    )
+    command = [sys.executable, "-c", source]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8")
+    assert done.stdout.splitlines()[-1] == "set()"

@@ -164,8 +164,8 @@ if TYPE_CHECKING:
         Memo,
         MemoryStore,
         RedisStore,
-        SQLiteStore,
         SemanticCachePrimitive,
+        SQLiteStore,
         StoreCounters,
     )
     from tta_notebook.recovery import (

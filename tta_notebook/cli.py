@@ -1,4 +1,4 @@
-"""The command `tta`: the quickstart, the lab, single runs and the local model, from the shell."""
+"""The command `tta`: the quickstart, the lab, single runs, costs, the local model."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import ast
 import asyncio
 import importlib
 import json
+import re
 import sys
 import webbrowser
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tta_notebook import __version__
 from tta_notebook.core.algebra import as_primitive
@@ -21,7 +24,13 @@ from tta_notebook.core.primitive import WorkflowPrimitive
 from tta_notebook.core.stream import last_run
 from tta_notebook.core.threads import run_blocking
 
+if TYPE_CHECKING:
+    from tta_notebook.cost.totals import Totals
+
 INTERRUPTED = 130
+
+# The last moment that SQLite's integers can tell, in the year 2262.
+_LAST_NS = 2**63 - 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,6 +77,19 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--check", action="store_true", help="import it in a new process")
     export.add_argument("--force", action="store_true", help="write over a file that is there")
     export.set_defaults(command=_export)
+
+    costs = commands.add_parser("costs", help="say what calls to models have cost")
+    costs.add_argument(
+        "--by",
+        metavar="WHAT",
+        help="add up by one thing only: model, workflow, user, step, session, provider, source, "
+        "day or tag:NAME",
+    )
+    costs.add_argument(
+        "--since", metavar="WHEN", help="only so long, or since: 90s, 30m, 12h, 7d, 2026-11-01"
+    )
+    costs.add_argument("--json", action="store_true", help="print it as JSON")
+    costs.set_defaults(command=_costs)
 
     notebook = commands.add_parser("notebook", help="notebooks for a repository").add_subparsers(
         required=True, metavar="ACTION"
@@ -224,6 +246,42 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
+def _costs(options: argparse.Namespace) -> int:
+    from tta_notebook.cost.ledger import Ledger  # noqa: PLC0415
+    from tta_notebook.cost.report import LedgerReport  # noqa: PLC0415
+
+    since = None if options.since is None else _moment(options.since)
+    with closing(Ledger(path=home() / "costs.db")) as ledger:
+        dimensions = LedgerReport.PARTS if options.by is None else (options.by,)
+        parts = {name: ledger.lines(name, since) for name in dimensions}
+        report = LedgerReport(ledger.totals(since), parts)
+    if options.json:
+        by = {part: {k: _sums(v) for k, v in lines.items()} for part, lines in parts.items()}
+        print(json.dumps({"total": _sums(report.total), "by": by}, indent=2, ensure_ascii=False))
+    else:
+        print(report)
+    return 0
+
+
+def _moment(text: str) -> datetime:
+    from tta_notebook.observability.history.times import instant_ns, moment  # noqa: PLC0415
+
+    # Minutes as the magics write them, too.
+    ns = instant_ns("tta costs", "--since", re.sub(r"(?<=\d)m$", "min", text.strip()))
+    return moment(min(max(ns, 0), _LAST_NS))
+
+
+def _sums(totals: Totals) -> dict[str, Any]:
+    return {
+        "calls": totals.requests,
+        "input_tokens": totals.input_tokens,
+        "output_tokens": totals.output_tokens,
+        "cost_usd": totals.cost_usd,
+        "cost_pico": totals.cost_pico,
+        "unpriced": totals.unpriced,
+    }
+
+
 def _notebook_clean(options: argparse.Namespace) -> int:
     from tta_notebook.notebook.tidy import clean  # noqa: PLC0415
 
@@ -267,12 +325,7 @@ def _local_status(_: argparse.Namespace) -> int:
     from tta_notebook.llm.local.install import status  # noqa: PLC0415
 
     found = status()
-    if found.origin is not None:
-        size = "" if found.size_bytes is None else f", {found.size_bytes / 1e6:.0f} MB"
-        checked = {True: ", verified", False: ", NOT the published weights", None: ""}
-        print(f"local: {found.location} (from {found.origin}{size}{checked[found.is_verified]})")
-    if found.problem:
-        print(found.problem)
+    print(found)
     return 1 if found.problem else 0
 
 

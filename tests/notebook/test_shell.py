@@ -159,7 +159,7 @@ def test_trace_shows_the_last_run_or_the_one_that_is_named(shell):
     run = shell.ip.user_ns["first"]
     assert shell.run(f"%tta_trace {run.id}").out.startswith("one  ok")
     assert '"workflow": "one"' in shell.run("%tta_trace first --format json").out
-    assert "start ms" in shell.run("%tta_trace first --format table").out
+    assert "  start  " in shell.run("%tta_trace first --format table").out
 
 
 def test_workflows_and_runs_are_shown_as_pictures(shell):
@@ -272,3 +272,12 @@ def test_a_terminal_waits_for_the_end_of_the_cell(shell):
     check = shell.ip.input_transformer_manager.check_complete
     assert check("%%tta_workflow ask --input 1\nstrip")[0] == "incomplete"
     assert check("%%tta_workflow ask --input 1\nstrip\n\n")[0] == "complete"
+
+
+def test_a_dry_run_defines_and_draws_and_runs_nothing(shell):
+    shell.run("seen = []")
+    cell = shell.run("%%tta_workflow ask --input seen.append(1) --dry-run\nstrip >> seen.append")
+    assert cell.error is None
+    assert isinstance(cell.value, WorkflowPrimitive)
+    assert cell.value is shell.value("ask")
+    assert shell.value("seen") == []

@@ -62,6 +62,22 @@ def test_the_figure_has_the_same_data():
     assert list(figure.data[0].error_y.arrayminus) == pytest.approx([0.1, 0.1, 0.05])
 
 
+def test_the_figure_takes_days_for_names_and_shares_for_per_cent():
+    figure = Chart("t", [Series("s", ["2026-11-25"], [0.5])], y_format=".1%").figure()
+    assert figure.layout.xaxis.type == "category"
+    assert (figure.layout.yaxis.rangemode, figure.layout.yaxis.tickformat) == ("tozero", ".1%")
+    assert CHART.figure().layout.xaxis.type is None
+
+
+def test_the_figure_says_its_caution_and_its_title_as_they_are():
+    title = CHART.figure().layout.title
+    assert (title.text, title.subtitle.text) == ("Misses &lt;by&gt; size", "An estimate.")
+    long = Chart("t", [Series("s", ["a"], [1])], caution="it is so. " * 30).figure()
+    lines = long.layout.title.subtitle.text.split("<br>")
+    assert max(map(len, lines)) <= 100
+    assert " ".join(lines) == ("it is so. " * 30).strip()
+
+
 def test_the_bundle_is_small_and_without_a_template():
     bundle = CHART._repr_mimebundle_()
     assert set(bundle) == {"application/vnd.plotly.v1+json", "text/html", "text/plain"}

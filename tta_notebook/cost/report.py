@@ -57,7 +57,9 @@ class LedgerReport:
             body += "".join(_html_row(name, totals) for name, totals in lines.items())
         caution = f"<p>{escape(self._caution())}</p>" if self.total.unpriced else ""
         return (
-            '<table class="tta-costs" style="border-collapse:collapse;color:inherit">'
+            # Jupyter would take what stands between two dollar signs for a formula.
+            '<table class="tta-costs mathjax_ignore tex2jax_ignore" '
+            'style="border-collapse:collapse;color:inherit">'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{caution}"
         )
 

@@ -19,12 +19,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tta_notebook.notebook.lines import Lines, lines_inside_strings, lines_of, parsed
-from tta_notebook.notebook.options import Arguments, UsageMistake, parse_expression, read
+from tta_notebook.notebook.options import Arguments, Magic, UsageMistake, parse_expression, read
 from tta_notebook.notebook.primitive_cell import PrimitiveEnding, check_variable
 from tta_notebook.notebook.tables.primitives import PRIMITIVE
 from tta_notebook.notebook.tables.runs import RUN, WORKFLOW
 
 Translate = Callable[[Lines], Lines]
+
+# Options of %%tta_workflow that mean nothing without --input.
+_ABOUT_A_RUN = ("live", "budget", "timeout", "cassette", "no-reuse", "background", "as", "show")
 
 # What transformed cells call (runtime.py); hidden from %who.
 RUNTIME = "__tta__"
@@ -40,13 +43,16 @@ def unchanged(lines: Lines) -> Lines:
     return lines
 
 
-def transform(lines: Lines, translate: Translate = unchanged, *, awaits: bool = True) -> Lines:
+def transform(
+    lines: Lines, translate: Translate = unchanged, *, awaits: bool = True, quiet: bool = False
+) -> Lines:
     r"""Rewrite a cell that uses our magics; return any other cell as it is.
 
     Args:
         lines: the cell, with line ends.
         translate: turns other special syntax of a body (`!ls`, `%time`) into Python.
         awaits: whether the code may await; without, it blocks (behind `%%time`, where it must).
+        quiet: whether runs show nothing unless `--show` says so.
 
     Raises:
         UsageMistake: a magic is written in a way that means nothing.
@@ -61,10 +67,10 @@ def transform(lines: Lines, translate: Translate = unchanged, *, awaits: bool = 
     lines = lines_of("".join(lines))
     first = _first_code_line(lines)
     if first is not None and _HEADER.match(lines[first]):
-        return _Cell(lines, first, awaits=awaits).rewritten(translate)
+        return _Cell(lines, first, awaits=awaits, quiet=quiet).rewritten(translate)
     if lines[0].startswith("%%"):
         return lines  # another cell magic's text is that magic's
-    return _rewrite_run_lines(lines) if awaits else lines
+    return _rewrite_run_lines(lines, quiet=quiet) if awaits else lines
 
 
 def _first_code_line(lines: Lines) -> int | None:
@@ -81,11 +87,12 @@ class _Cell:
     lines: Lines
     first: int
     awaits: bool
+    quiet: bool
 
     def rewritten(self, translate: Translate) -> Lines:
         header = self.lines[self.first]
         magic = PRIMITIVE if header.startswith(PRIMITIVE.title) else WORKFLOW
-        arguments = read(magic, header[_end_of(_HEADER, header) :].rstrip())
+        arguments = _read(magic, header[_end_of(_HEADER, header) :].rstrip(), quiet=self.quiet)
         if "h" in arguments.values:
             return [f"{RUNTIME}.help({magic.name!r})\n"]
         ending = (
@@ -98,7 +105,7 @@ class _Cell:
             f"# {header}" if header[-1:] in "\r\n" else f"# {header}\n",
         ]
         body = self.lines[self.first + 1 :]
-        body = translate(_rewrite_run_lines(body) if self.awaits else body)
+        body = translate(_rewrite_run_lines(body, quiet=self.quiet) if self.awaits else body)
         tree = parsed(body)
         if tree is None:
             return head + body  # Python itself says what is wrong, and in which line
@@ -108,11 +115,21 @@ class _Cell:
         return [*head, *body, f"{last_line}\n"]
 
 
+def _read(magic: Magic, text: str, *, quiet: bool) -> Arguments:
+    arguments = read(magic, text)
+    is_run = magic is RUN or "input" in arguments.values
+    if quiet and is_run and "show" not in arguments.values:
+        arguments.values["q"] = ""
+    return arguments
+
+
 class _WorkflowEnding:
     """How a `%%tta_workflow` cell ends."""
 
     def __init__(self, arguments: Arguments, awaits: bool) -> None:
         _check(arguments)
+        if not awaits:
+            refuse_background(WORKFLOW, arguments)
         self._arguments = arguments
         self._awaits = awaits
 
@@ -123,7 +140,7 @@ class _WorkflowEnding:
         is_silenced = _bind(body, _last_expression(tree, body), name)
         expression = arguments.values.get("input")
         label = [f"name={word!r}" for word in arguments.words]
-        if expression is None:
+        if expression is None or "dry-run" in arguments.values:
             call = f"{runtime}.show({', '.join([name, *label])})"
         else:
             call = _run_call(
@@ -140,11 +157,25 @@ def _check(arguments: Arguments) -> None:
     if arguments.words:
         check_variable(title, arguments.words[0])
     if "input" not in arguments.values:
-        for key in ("live", "budget", "timeout", "cassette", "as"):
+        for key in _ABOUT_A_RUN:
             if key in arguments.values:
                 raise UsageMistake(
                     f"{title}: --{key} is about a run; add --input EXPR to have one."
                 )
+
+
+def refuse_background(magic: Magic, arguments: Arguments) -> None:
+    """Say that nothing goes on in the background of code that blocks.
+
+    Raises:
+        UsageMistake: the line asks for it.
+    """
+    if "background" in arguments.values:
+        raise UsageMistake(
+            f"{magic.title}: --background cannot be had behind another magic or in a plain "
+            "function: the kernel's loop, on which the run would go on, stands still there. Write "
+            f"{magic.title} on a line of the cell itself, or in an async def."
+        )
 
 
 def _run_call(call: list[str], arguments: Arguments, *, awaits: bool, method: str = "run") -> str:
@@ -157,8 +188,12 @@ def _run_call(call: list[str], arguments: Arguments, *, awaits: bool, method: st
         call.append(f"cassette={cassette!r}")
     if timeout := arguments.values.get("timeout"):
         call.append(f"timeout_s={float(timeout)!r}")
+    if "no-reuse" in arguments.values:
+        call.append("reuse=False")
     if "q" in arguments.values:
         call.append("quiet=True")
+    if "background" in arguments.values:
+        call.append("background=True")
     verb = f"await {RUNTIME}.{method}" if awaits else f"{RUNTIME}.{method}_blocking"
     return f"{verb}({', '.join(call)})"
 
@@ -207,29 +242,29 @@ def _bind(body: Lines, last: ast.Expr, name: str) -> bool:
     return rest.lstrip().startswith(b";")
 
 
-def _rewrite_run_lines(lines: Lines) -> Lines:
+def _rewrite_run_lines(lines: Lines, *, quiet: bool) -> Lines:
     """Turn `%tta_run NAME EXPR` into an await at the same place, wherever Python can await."""
     if not any("%tta_run" in line for line in lines):
         return lines
     inside = lines_inside_strings(lines)
     return [
-        line if number in inside else _rewritten_run_line(lines, number)
+        line if number in inside else _rewritten_run_line(lines, number, quiet=quiet)
         for number, line in enumerate(lines)
     ]
 
 
-def _rewritten_run_line(lines: Lines, number: int) -> str:
+def _rewritten_run_line(lines: Lines, number: int, *, quiet: bool) -> str:
     line = lines[number]
     found = _RUN_LINE.fullmatch(line)
     if found is None or _is_in_plain_function(lines, number):
         return line
     text = found["rest"].rstrip()
-    call = _run_line_call(text)
+    call = _run_line_call(text, quiet=quiet)
     return f"{found['indent']}{found['target'] or ''}{call}{line[len(line.rstrip()) :]}"
 
 
-def _run_line_call(text: str) -> str:
-    arguments = read(RUN, text)
+def _run_line_call(text: str, *, quiet: bool) -> str:
+    arguments = _read(RUN, text, quiet=quiet)
     if "h" in arguments.values:
         return f"{RUNTIME}.help({RUN.name!r})"
     name, expression = run_words(arguments)

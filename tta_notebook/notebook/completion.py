@@ -10,6 +10,7 @@ from tta_notebook.notebook.options import Magic
 from tta_notebook.notebook.rows import short_id
 from tta_notebook.notebook.runtime import Runtime
 from tta_notebook.notebook.tables import MAGICS
+from tta_notebook.notebook.tables.config import SETTINGS
 
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
@@ -52,11 +53,28 @@ class Matcher:
         for option in magic.options:
             if before and before[-1] == option.flag and option.value:
                 return option.choices
+        name, sign, _ = rest.split(" ")[-1].partition("=")
+        if magic.completes == "settings" and sign and name in SETTINGS:
+            return SETTINGS[name].choices  # IPython asks for what stands behind the sign
         return self._positional(magic, before)
 
     def _positional(self, magic: Magic, before: Sequence[str]) -> Sequence[str]:
+        if magic.completes == "settings":
+            # Each may stand once, in any order.
+            return [
+                f"{name}={choice}"
+                for name, option in SETTINGS.items()
+                for choice in option.choices or ("",)
+                if not any(word.startswith(f"{name}=") for word in before)
+            ]
         if before:
             return []
+        if magic.choices:
+            return magic.choices
         if magic.completes == "runs":
             return [short_id(run) for run in self._runtime.recent_runs()]
+        if magic.completes == "providers":
+            from tta_notebook.llm.backends.openers import PROVIDERS  # noqa: PLC0415 - on use
+
+            return list(PROVIDERS)
         return self._runtime.workflow_names() if magic.completes == "workflows" else []

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from tta_notebook.core.errors import ConfigurationError
 from tta_notebook.core.graph import Graph
 from tta_notebook.core.primitive import WorkflowPrimitive
 from tta_notebook.core.run import Run
 from tta_notebook.core.stream import stream
+from tta_notebook.notebook.background import (
+    BackgroundRun,
+    announcement_html,
+    announcement_text,
+)
 from tta_notebook.notebook.cell import RUNTIME, transform
 from tta_notebook.notebook.completion import Matcher
 from tta_notebook.notebook.display import run_text
@@ -18,10 +25,12 @@ from tta_notebook.notebook.ipython import RUN_CODE, Shell, UsageError
 from tta_notebook.notebook.loop import Heartbeat
 from tta_notebook.notebook.magics import FAMILIES, Parts
 from tta_notebook.notebook.money import Money
+from tta_notebook.notebook.nest import turn_from_within, turn_no_more
 from tta_notebook.notebook.options import UsageMistake
 from tta_notebook.notebook.picture import run_html
 from tta_notebook.notebook.records import Records
 from tta_notebook.notebook.runtime import Runtime
+from tta_notebook.notebook.settings import TTAMagics
 
 _ATTRIBUTE = "_tta_extension"
 
@@ -49,15 +58,20 @@ class CellTransform:
     # asks for more lines until an empty one.
     has_side_effects = True
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, settings: TTAMagics) -> None:
         self._shell = shell
+        self._settings = settings
 
     def __call__(self, lines: list[str]) -> list[str]:
         """Rewrite a cell, unless it is one within another: what runs inside a cell cannot await."""
         if _is_inside_a_cell(inspect.currentframe()):
             return lines
         try:
-            return transform(lines, self._shell.input_transformer_manager.do_token_transforms)
+            return transform(
+                lines,
+                self._shell.input_transformer_manager.do_token_transforms,
+                quiet=self._settings["quiet"] == "on",
+            )
         except UsageMistake as mistake:
             # UsageError itself: IPython prints a traceback even for a subclass of it.
             raise UsageError(str(mistake)) from None
@@ -77,13 +91,14 @@ class Extension:
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
-        self._runtime = Runtime(shell)
-        self._transform = CellTransform(shell)
+        self._settings = TTAMagics(shell)
+        self._runtime = Runtime(shell, self._settings)
+        self._transform = CellTransform(shell, self._settings)
         self._matcher = Matcher(self._runtime)
         self._heartbeat = Heartbeat()
         self._money = Money()
         self._records = Records()
-        parts = Parts(self._runtime, self._money, self._records)
+        parts = Parts(self._runtime, self._money, self._records, self._settings)
         self._magics = [family(shell, parts) for family in FAMILIES]
         self._tracing = (False, False)
 
@@ -102,11 +117,37 @@ class Extension:
         self._tracing = (stream.is_enabled, stream.with_previews)
         stream.enable(previews=True)
         self._money.add()
-        self._records.add()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Read the settings, and do what they say."""
+        self._shell.configurables.append(self._settings)
+        for problem in self._settings.take_defaults():
+            print(f"tta_notebook: {problem}", file=sys.stderr)  # noqa: T201 - to who has loaded it
+        if self._settings["history"] == "on":
+            self._records.add()
+        if self._settings["loop"] == "nest":
+            try:
+                _turn_from_within()
+            except UsageMistake as mistake:
+                print(f"tta_notebook: {mistake}", file=sys.stderr)  # noqa: T201 - the same
+                self._settings.change({"loop": "native"}, "%load_ext")
+        self._settings.effects = {"history": self._keep_history, "loop": _turn_loop}
+
+    def _keep_history(self, wanted: str) -> None:
+        if wanted == "on":
+            self._records.add()
+        else:
+            self._records.remove()
 
     def remove(self) -> None:
         """Remove everything, magics included, which IPython would leave behind."""
         shell = self._shell
+        # The history of a run that is still cleaning up gets its end as well.
+        self._runtime.background.stop(farewell=self._records.remove)
+        shell.configurables.remove(self._settings)
+        if self._settings["loop"] == "nest":
+            turn_no_more()
         shell.user_ns.pop(RUNTIME, None)
         shell.user_ns_hidden.pop(RUNTIME, None)
         shell.input_transformers_cleanup.remove(self._transform)
@@ -123,7 +164,6 @@ class Extension:
             shell.Completer.custom_matchers.remove(self._matcher)
         for mime, kind, _ in self._formatters():
             _formatter(shell, mime).pop(kind, None)
-        self._records.remove()
         self._money.remove()
         was_enabled, with_previews = self._tracing
         stream.disable()
@@ -136,11 +176,27 @@ class Extension:
         return [
             ("text/plain", Run, _printing(run_text)),
             ("text/html", Run, run_html),
+            ("text/plain", BackgroundRun, _printing(announcement_text)),
+            ("text/html", BackgroundRun, announcement_html),
             ("text/plain", Graph, _printing(Graph.to_text)),
             ("text/html", Graph, Graph.to_svg),
             ("text/plain", WorkflowPrimitive, _printing(_workflow_text)),
             ("text/html", WorkflowPrimitive, _workflow_svg),
         ]
+
+
+def _turn_loop(wanted: str) -> None:
+    if wanted == "nest":
+        _turn_from_within()
+    else:
+        turn_no_more()
+
+
+def _turn_from_within() -> None:
+    try:
+        turn_from_within()
+    except ConfigurationError as error:
+        raise UsageMistake(str(error)) from None
 
 
 def _printing(text_of: Callable[[Any], str]) -> Callable[[Any, Any, bool], None]:

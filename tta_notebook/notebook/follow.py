@@ -38,9 +38,8 @@ class View(Protocol):
 
 
 @asynccontextmanager
-async def following(run: Run[Any], mode: str, shell: Shell) -> AsyncGenerator[None, None]:
+async def following(run: Run[Any], view: View | None, shell: Shell) -> AsyncGenerator[None, None]:
     """Show the run inside the block, if there is where; whatever the view does, the run goes on."""
-    view = _view_for(run, mode, shell)
     if view is None:
         yield
         return
@@ -55,19 +54,32 @@ async def following(run: Run[Any], mode: str, shell: Shell) -> AsyncGenerator[No
             shell.log.warning("The live view failed and was closed: %r", error)
 
 
-def _view_for(run: Run[Any], mode: str, shell: Shell) -> View | None:
+def takes_input(shell: Shell) -> bool:
+    """Tell whether a person may answer: programs that run notebooks take no input."""
+    return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))
+
+
+def view_for(run: Run[Any], mode: str, shell: Shell, slot: Slot | None = None) -> View | None:
+    """Return what shows a run live, None where nothing does.
+
+    Args:
+        run: the run.
+        mode: "auto", "widget", "html" or "off".
+        shell: whose cell runs now; what it says of its front end counts.
+        slot: where to show it; by default a place of its own.
+    """
     kernel = getattr(shell, "kernel", None)
     if mode == "off" or kernel is None:
         return None
     if mode == "html":
-        return HtmlView(run)
+        return HtmlView(run, slot)
     if importlib.util.find_spec("anywidget") is None:
         return None
     if mode == "widget":
-        return WidgetView(run, at_once=True)
-    # Programs that run notebooks (nbclient, nbconvert, papermill, nbval) take no input. They would
-    # record the widget's messages in the notebook, so they are not even asked whether they show it.
-    return WidgetView(run) if getattr(kernel, "_allow_stdin", False) else None
+        return WidgetView(run, at_once=True, slot=slot)
+    # nbclient, nbconvert, papermill and nbval would record the widget's messages in the notebook,
+    # so they are not even asked whether they show it.
+    return WidgetView(run, slot=slot) if takes_input(shell) else None
 
 
 async def _tick(run: Run[Any], view: View) -> None:
@@ -88,10 +100,10 @@ class HtmlView:
 
     _REDRAW_S = 0.5
 
-    def __init__(self, run: Run[Any]) -> None:
+    def __init__(self, run: Run[Any], slot: Slot | None = None) -> None:
         self.is_asked = False
         self._run = run
-        self._slot = Slot()
+        self._slot = slot or Slot()
         self._drawn = -self._REDRAW_S
 
     async def open(self) -> None:

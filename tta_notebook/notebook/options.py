@@ -61,7 +61,9 @@ class Magic:
         options: what stands with one.
         synopsis: the positionals as `-h` shows them.
         details: the rest of `-h`.
-        completes: what the first positional is: "workflows" or "runs", for completion.
+        completes: what the first positional is, for completion: "workflows", "runs", "providers" or
+            "settings".
+        choices: what the first positional may be, if that is one of a few words.
         surplus: what to say of a word too many; by default that `-h` shows usage.
     """
 
@@ -73,6 +75,7 @@ class Magic:
     synopsis: str
     details: str
     completes: str = ""
+    choices: tuple[str, ...] = ()
     surplus: str = ""
 
     @property
@@ -118,6 +121,9 @@ class Arguments:
 
 HELP = Option("-h", "show this help")
 QUIET = Option("-q", "show nothing: no picture of the run, no value")
+SHOW = Option("--show", "show it all the same where the setting quiet is on")
+BACKGROUND = Option("--background", "go on with the next cells; the run is awaited later, or not")
+NO_REUSE = Option("--no-reuse", "run every step anew, whatever the setting reuse says")
 LIVE = Option("--live", "how to show the run while it goes on", "MODE", LIVE_MODES)
 TIMEOUT = Option("--timeout", "stop the run after S seconds", "S")
 BUDGET = Option("--budget", "spend at most this much on models in the run", "USD")
@@ -161,7 +167,7 @@ def _read_option(magic: Magic, line: str, flag: re.Match[str], found: Arguments)
         is_expression = option.value == "EXPR"
         text, at = _value(line, at, is_expression=is_expression)
         text = text if is_expression else text.strip("'\"")
-        _check_value(magic, option, text)
+        check_value(f"{magic.title}: {option.flag}", option, text)
     found.values[option.key] = text
     return at
 
@@ -185,8 +191,12 @@ def _word_too_many(magic: Magic, rest: str) -> str:
     return f"{magic.title}: did not expect {rest!r}; {hint}."
 
 
-def _check_value(magic: Magic, option: Option, text: str) -> None:
-    title = f"{magic.title}: {option.flag}"
+def check_value(title: str, option: Option, text: str) -> None:
+    """Refuse what an option cannot be.
+
+    Raises:
+        UsageMistake: the text is that; the message begins with the title.
+    """
     if not text:
         raise UsageMistake(f"{title} needs a value: {option.synopsis}.")
     if option.choices and text not in option.choices:
@@ -266,7 +276,7 @@ def _is_dotted_name(text: str) -> bool:
 
 def _is_positive(text: str) -> bool:
     try:
-        return float(text) > 0
+        return 0 < float(text) < float("inf")
     except ValueError:
         return False
 

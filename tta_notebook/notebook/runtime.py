@@ -5,36 +5,39 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tta_notebook.core import last_run
 from tta_notebook.core.algebra import as_primitive
-from tta_notebook.core.context import WorkflowContext, current_context
+from tta_notebook.core.context import FRESH, WorkflowContext, current_context
 from tta_notebook.core.errors import (
-    BudgetExceededError,
     CompositionError,
     ConfigurationError,
     Names,
 )
 from tta_notebook.core.primitive import WorkflowPrimitive
-from tta_notebook.core.protocols import Guard
+from tta_notebook.core.protocols import Guard, StepStore
 from tta_notebook.core.run import Run
 from tta_notebook.core.standing import standing
 from tta_notebook.core.threads import run_blocking
-from tta_notebook.notebook import stopped
-from tta_notebook.notebook.follow import following
+from tta_notebook.notebook.attended import Attended
+from tta_notebook.notebook.background import Background, BackgroundRun, Record
+from tta_notebook.notebook.follow import takes_input, view_for
 from tta_notebook.notebook.ipython import Shell, UsageError, display
 from tta_notebook.notebook.loop import interrupt_cancels
 from tta_notebook.notebook.primitive_cell import Wrapping
 from tta_notebook.notebook.recorded import Recorded, literal_of
 from tta_notebook.notebook.rows import is_run
+from tta_notebook.notebook.settings import TTAMagics
 from tta_notebook.notebook.tables import MAGICS
 from tta_notebook.notebook.tables.primitives import PRIMITIVE
 from tta_notebook.notebook.tables.runs import WORKFLOW
+from tta_notebook.notebook.wishes import Wishes
 
 if TYPE_CHECKING:
-    from tta_notebook.llm.cassettes.cassette import Cassette
+    from tta_notebook.performance.memo import Memo
 
 _KEPT_RUNS = 50
 
@@ -50,11 +53,16 @@ class Runtime:
         workflow: where a cell without a name puts its workflow.
         runs: the last runs of magics, newest last.
         recorded: the same with what they were run on.
+        background: those that go on beside the cells.
+        settings: what holds where a magic does not say.
         at_unload: closed when the extension is unloaded.
     """
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, settings: TTAMagics) -> None:
         self.workflow: Any = None
+        self.settings = settings
+        self.background = Background()
+        self._memo: Memo | None = None
         self.runs: deque[Run[Any]] = deque(maxlen=_KEPT_RUNS)
         self.recorded: deque[Recorded] = deque(maxlen=_KEPT_RUNS)
         self.at_unload = ExitStack()
@@ -73,9 +81,16 @@ class Runtime:
         except (CompositionError, ConfigurationError) as error:
             raise UsageError(f"{PRIMITIVE.title}: {error}") from None
 
-    def run(self, workflow: Any, input_data: Any, **options: Any) -> asyncio.Future[Run[Any]]:
-        """Run a cell's workflow; await it for the Run. Cancelling the cell cancels the run."""
-        return _RunOfCell(self._outcome(workflow, input_data, **options))
+    def run(
+        self, workflow: Any, input_data: Any, *, background: bool = False, **options: Any
+    ) -> asyncio.Future[Run[Any]]:
+        """Run a cell's workflow; await it for the Run. Cancelling the cell cancels the run.
+
+        In the background the Run is there at once, and the cell that has started it may end.
+        """
+        if background:
+            return _there(self._begin(workflow, input_data, Wishes(**options)))
+        return _RunOfCell(self._outcome(workflow, input_data, Wishes(**options)))
 
     def run_named(
         self, name: str, find: Callable[[], Any], input_data: Any, **options: Any
@@ -85,8 +100,8 @@ class Runtime:
 
     def run_blocking(self, workflow: Any, input_data: Any, **options: Any) -> Run[Any]:
         """Run where the cell cannot await; the kernel's loop stands still meanwhile."""
-        options["live"] = "off"  # a live view lives on the loop
-        run, error = run_blocking(lambda: self._outcome(workflow, input_data, **options))
+        wishes = replace(Wishes(**options), live="off")  # a live view lives on the loop
+        run, error = run_blocking(lambda: self._outcome(workflow, input_data, wishes))
         if error is not None:
             raise error
         return run
@@ -97,54 +112,69 @@ class Runtime:
 
     # What they are made of
 
-    async def _outcome(
-        self,
-        workflow: Any,
-        input_data: Any,
-        *,
-        name: str | None = None,
-        live: str = "auto",
-        budget: str | None = None,
-        cassette: str | None = None,
-        timeout_s: float | None = None,
-        quiet: bool = False,
-    ) -> Outcome:
+    async def _outcome(self, workflow: Any, input_data: Any, wishes: Wishes) -> Outcome:
         """Run a workflow and return the run with what the cell is to raise for it."""
-        workflow = self.define(workflow, name)
-        guard = None if budget is None else _budget(budget, workflow.name)
-        player = None if cassette is None else _cassette(cassette)
-        run = self._start(workflow, input_data, name, timeout_s, guard, player)
-        try:
-            with nullcontext() if player is None else closing(player):
-                async with following(run, "off" if quiet else live, self._shell):
-                    with interrupt_cancels():
-                        async with asyncio.timeout(timeout_s):
-                            await run
-        except BaseException as error:  # noqa: BLE001 - it is raised in the cell
-            if not quiet:
-                display(run)
-            return run, _reason(error, run, timeout_s)
-        return run, None
+        wishes = wishes.filled(self.settings)
+        attended = self._start(workflow, input_data, wishes)
+        attended.view = view_for(attended.run, wishes.live_mode, self._shell)
+        with interrupt_cancels():
+            error = await attended.to_its_end(self._shell)
+        if error is not None and not wishes.quiet:
+            display(attended.run)
+        return attended.run, error
+
+    def _begin(self, workflow: Any, input_data: Any, wishes: Wishes) -> BackgroundRun[Any]:
+        """Start a run that its cell does not wait for."""
+        wishes = wishes.filled(self.settings)
+        attended = self._start(workflow, input_data, wishes, is_beside=True)
+        run = attended.run
+        assert isinstance(run, BackgroundRun)
+        is_watched = wishes.live in ("widget", "html") or takes_input(self._shell)
+        record = Record(run) if is_watched and not wishes.quiet else None
+        # Now: another cell may run when the run gets its turn, and be of another front end.
+        slot = None if record is None else record.slot
+        attended.view = view_for(run, wishes.live_mode, self._shell, slot)
+
+        async def work() -> BaseException | None:
+            error = await attended.to_its_end(self._shell)
+            if record is not None:
+                record.finish(error)
+            return error
+
+        self.background.add(run, run.attend(work()))
+        return run
 
     def _start(
-        self,
-        workflow: Workflow,
-        input_data: Any,
-        name: str | None,
-        timeout_s: float | None,
-        budget: Guard | None,
-        cassette: Cassette | None,
-    ) -> Run[Any]:
-        context = current_context() or WorkflowContext(workflow_id=name)
+        self, workflow: Any, input_data: Any, wishes: Wishes, *, is_beside: bool = False
+    ) -> Attended:
+        workflow = self.define(workflow, wishes.name)
+        budget = None if wishes.budget is None else _budget(wishes.budget, workflow.name)
+        cassette = wishes.cassette_player()
+        # Before the deadline in the context, so that it comes first: the run is stopped from here.
+        limit = asyncio.timeout(wishes.timeout_s)
+        context = _context(wishes.name, is_beside=is_beside)
         if cassette is not None:
             context.using(backends=cassette.backends)
-        if timeout_s is not None:
-            context = context.within(timeout_s)
+        # Inside a step a run has the step's own.
+        if context.mode == FRESH and not context.shared.is_begun:
+            context.using(step_store=context.step_store or self._remembering(workflow, wishes))
+        if wishes.timeout_s is not None:
+            context = context.within(wishes.timeout_s)
         literal = literal_of(input_data)  # now: the run may change it
-        run = workflow.start(input_data, context, budget=budget)
+        start = BackgroundRun.of if is_beside else _foreground
+        run = start(workflow, input_data, context, budget)
         self.runs.append(run)
         self.recorded.append(Recorded(run, literal, context.backend("*") or standing.backends))
-        return run
+        return Attended(run, limit, wishes.timeout_s, cassette)
+
+    def _remembering(self, workflow: Workflow, wishes: Wishes) -> StepStore:
+        """Return what may answer a run's steps after an edit, and remembers what they give."""
+        if self._memo is None:
+            from tta_notebook.performance.memo import Memo  # noqa: PLC0415 - not at load
+
+            self._memo = Memo()
+        reuse = None if wishes.reuse else False
+        return self._memo.for_run(workflow, name=wishes.name, reuse=reuse)
 
     def define(self, workflow: Any, name: str | None) -> Workflow:
         """Return a cell's value as a workflow; rebind its name where that made a new object.
@@ -224,21 +254,30 @@ def _budget(amount: str, workflow: str) -> Guard:
     return Budget(amount, name=f"of this run of {workflow}")
 
 
-def _cassette(file: str) -> Cassette:
-    from tta_notebook.llm.cassettes.cassette import Cassette  # noqa: PLC0415 - as for budgets
+def _context(name: str | None, *, is_beside: bool) -> WorkflowContext:
+    """Return the context of a run: the one that the cell has made current, or a new one.
 
-    return Cassette(file, repeat=True)
+    Inside a step it is the step's. A run beside that step has the same purse, models and user, but
+    neither its time nor its state: it may go on when the step has ended.
+    """
+    current = current_context()
+    if current is None:
+        return WorkflowContext(workflow_id=name)
+    if not is_beside or current.mode == FRESH:
+        return current
+    context = WorkflowContext(name, session_id=current.session_id, user_id=current.user_id)
+    shared = current.shared
+    return context.using(guards=shared.guards, backends=shared.backends, prices=shared.prices)
 
 
-def _reason(error: BaseException, run: Run[Any], timeout_s: float | None) -> BaseException:
-    """Return what the cell should raise for what the run raised."""
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        return stopped.cancelled(run, by_interrupt=task is not None and task.cancelling() > 0)
-    if timeout_s is not None and isinstance(error, TimeoutError) and run.status == "cancelled":
-        return stopped.timed_out(run, timeout_s)
-    if isinstance(error, BudgetExceededError):
-        return stopped.over_budget(run, error)
-    stopped.point_at_step(error, run)
-    stopped.leave_out_our_frames(error)
-    return error
+def _foreground(
+    workflow: Workflow, input_data: Any, context: WorkflowContext, budget: Guard | None
+) -> Run[Any]:
+    return workflow.start(input_data, context, budget=budget)
+
+
+def _there(run: Run[Any]) -> asyncio.Future[Run[Any]]:
+    """Return a run as what is awaited without waiting: nothing else gets a turn meanwhile."""
+    future: asyncio.Future[Run[Any]] = asyncio.get_running_loop().create_future()
+    future.set_result(run)
+    return future

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import import_module
+from textwrap import wrap
 from typing import Any, Literal
 
 _WIDTH, _HEIGHT = 640, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 12, 14, 44
 _MOST_LABELS = 8
+_CAUTION_CHARS = 100
 # Distinct in light and dark, and for most kinds of colour blindness (Okabe and Ito 2008).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
@@ -89,19 +91,31 @@ class Chart:
                 figure.add_trace(go.Bar(**about, error_y=error))
             else:
                 figure.add_trace(go.Scatter(**about, mode="lines+markers", error_y=error))
+        # Plotly breaks no lines.
+        caution = [escape(line) for line in wrap(self.caution, _CAUTION_CHARS)]
+        subtitle = {"text": "<br>".join(caution), "font": {"size": 11}}
         figure.update_layout(
-            title=self.title,
+            title={"text": escape(self.title), "subtitle": subtitle},
             height=320,
-            margin={"l": 70, "r": 20, "t": 50, "b": 50},
+            margin={"l": 70, "r": 20, "t": 50 + 18 * len(caution), "b": 50},
             showlegend=len(self.series) > 1,
             paper_bgcolor="rgba(0,0,0,0)",
             plot_bgcolor="rgba(0,0,0,0)",
-            # Readable on white and on black, whatever theme the front end has.
-            font={"color": "#888"},
+            # The grey that stands out as much from white as from JupyterLab's black.
+            font={"color": "#797979"},
             colorway=list(_COLOURS),
         )
         figure.update_xaxes(title=self.x_title, gridcolor="rgba(128,128,128,.25)")
-        figure.update_yaxes(title=self.y_title, gridcolor="rgba(128,128,128,.25)")
+        if all(isinstance(place, str) for place in _places(self.series)):
+            # Else plotly takes days for instants, and a single day for a millisecond of it.
+            figure.update_xaxes(type="category")
+        figure.update_yaxes(
+            title={"text": self.y_title, "standoff": 12},
+            gridcolor="rgba(128,128,128,.25)",
+            rangemode="tozero",
+            automargin=True,
+            tickformat=self.y_format if self.y_format.endswith("%") else None,
+        )
         return figure
 
     def __str__(self) -> str:
@@ -133,8 +147,8 @@ class Chart:
         """Return a value as the chart writes it; empty for a gap."""
         return "" if value is None else format(value, self.y_format)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        del include, exclude  # IPython leaves out what is not wanted
+    def bundle(self) -> dict[str, Any]:
+        """Return its forms by mime type; a front end takes the richest that it knows."""
         # Through plotly's own encoder: dates and numpy's numbers are no JSON.
         plotly = json.loads(str(self.figure().to_json()))
         plotly.get("layout", {}).pop("template", None)  # 6 kB that no theme needs
@@ -143,6 +157,10 @@ class Chart:
             "text/html": self.to_html(),
             "text/plain": str(self),
         }
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        del include, exclude  # IPython leaves out what is not wanted
+        return self.bundle()
 
 
 class _Drawing:
@@ -163,7 +181,7 @@ class _Drawing:
             f'fill="currentColor"><title>{escape(chart.title)}</title>'
             f"<desc>{escape(said[:1000])}</desc>"
             f'<text x="{_LEFT}" y="12" font-weight="bold">{escape(chart.title)}</text>'
-            f'<g transform="translate(0 14)">{self._axes()}{self._data()}{self._legend()}</g></svg>'
+            f'<g transform="translate(0 24)">{self._axes()}{self._data()}{self._legend()}</g></svg>'
         )
 
     def _axes(self) -> str:

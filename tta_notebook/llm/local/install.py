@@ -48,6 +48,15 @@ class LocalStatus:
     can_serve: bool
     problem: str | None
 
+    def __str__(self) -> str:
+        """Return it in a line or two."""
+        if self.origin is None:
+            return self.problem or ""
+        size = "" if self.size_bytes is None else f", {self.size_bytes / 1e6:.0f} MB"
+        checked = {True: ", verified", False: ", NOT the published weights", None: ""}
+        found = f"local: {self.location} (from {self.origin}{size}{checked[self.is_verified]})"
+        return f"{found}\n{self.problem}" if self.problem else found
+
 
 def status() -> LocalStatus:
     """Return what `local` stands for; reads the whole file to verify it, which takes 0.1 s."""

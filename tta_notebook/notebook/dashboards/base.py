@@ -56,8 +56,8 @@ class Recorded(Protocol):
 class Dashboard(ABC):
     """Charts and tables over a history, which adds up; only sums are read.
 
-    As a cell's value it has controls while a kernel runs, and is a static page in the saved
-    notebook, on GitHub and in exports.
+    As a cell's value it has controls while a kernel runs for somebody, and is a static page in the
+    saved notebook, on GitHub and in exports.
 
     Args:
         history: whom to ask; by default the history in the user's folder.
@@ -132,6 +132,21 @@ class Dashboard(ABC):
             written.append(target)
         return written
 
+    def to_png(self, path: str | os.PathLike[str]) -> list[Path]:
+        """Write the charts as pictures and return which; takes the extra `png` and a browser.
+
+        Args:
+            path: a file that ends in `.png` for one picture of all charts, else a folder, which is
+                made, for one of each.
+
+        Raises:
+            ConfigurationError: kaleido is not installed, or no Chrome or Chromium is.
+            WorkflowError: the browser could not draw them.
+        """
+        from tta_notebook.report.png import write_png  # noqa: PLC0415 - only who draws
+
+        return write_png(self.charts(), Path(path))
+
     def choices(self, column: str) -> list[str]:
         """Return the models, workflows or users that occur in the dashboard's time."""
         checked.choice(type(self).__name__, "column", column, ("model", "workflow", "user"))
@@ -162,7 +177,7 @@ class Dashboard(ABC):
         del include, exclude  # IPython leaves out what is not wanted
         page = self.page()
         static = {"text/html": page.fragment(), "text/plain": page.text()}
-        if not _is_in_kernel():
+        if not _is_anyone_there():
             return static
         controls: Controls = import_module(_CONTROLS).Controls(self, page)
         self._shown.append(controls)
@@ -175,7 +190,11 @@ def _users_history() -> Recorded:
     return History()
 
 
-def _is_in_kernel() -> bool:
+def _is_anyone_there() -> bool:
+    """Tell whether a person may turn controls: programs that run notebooks take no input.
+
+    They would store the controls, and an export would show those, dead, instead of the page.
+    """
     from IPython.core.getipython import get_ipython  # noqa: PLC0415 - only who is shown
 
-    return getattr(get_ipython(), "kernel", None) is not None
+    return bool(getattr(getattr(get_ipython(), "kernel", None), "_allow_stdin", False))

@@ -5,6 +5,8 @@ from tta_notebook.notebook.magics.cassettes import CassetteMagics
 from tta_notebook.notebook.magics.config import ConfigMagics
 from tta_notebook.notebook.magics.costs import CostMagics
 from tta_notebook.notebook.magics.exporting import ExportMagics
+from tta_notebook.notebook.magics.keys import KeyMagics
+from tta_notebook.notebook.magics.local import LocalMagics
 from tta_notebook.notebook.magics.records import RecordMagics
 from tta_notebook.notebook.magics.runs import RunMagics
 
@@ -14,6 +16,8 @@ FAMILIES: tuple[type[Family], ...] = (
     CassetteMagics,
     ExportMagics,
     RecordMagics,
+    KeyMagics,
+    LocalMagics,
     ConfigMagics,
 )
 

@@ -15,6 +15,7 @@ from tta_notebook.notebook.options import Arguments, Magic, UsageMistake, parse_
 from tta_notebook.notebook.records import Records
 from tta_notebook.notebook.rows import is_run, short_id
 from tta_notebook.notebook.runtime import Runtime
+from tta_notebook.notebook.settings import TTAMagics
 
 
 class Parts(NamedTuple):
@@ -24,11 +25,13 @@ class Parts(NamedTuple):
         runtime: the notebook's side of defining and running workflows.
         money: its books and its budget.
         records: its history.
+        settings: how they work.
     """
 
     runtime: Runtime
     money: Money
     records: Records
+    settings: TTAMagics
 
 
 class Family(Magics):
@@ -41,6 +44,7 @@ class Family(Magics):
         self._runtime = parts.runtime
         self._money = parts.money
         self._records = parts.records
+        self._settings = parts.settings
 
     def _read(self, magic: Magic, line: str) -> Arguments | None:
         """Read a magic's line; print its help and return None when that is what it asks for."""

@@ -17,15 +17,16 @@ from tta_notebook.core.algebra import as_primitive
 from tta_notebook.core.errors import CompositionError, Names
 from tta_notebook.core.graph import Graph
 from tta_notebook.core.run import Run
-from tta_notebook.notebook.cell import run_words, transform
+from tta_notebook.notebook.cell import refuse_background, run_words, transform
 from tta_notebook.notebook.display import run_json, run_table, run_text
+from tta_notebook.notebook.gantt import run_gantt
 from tta_notebook.notebook.ipython import UsageError
 from tta_notebook.notebook.magics.base import Family
-from tta_notebook.notebook.options import Magic, UsageMistake
+from tta_notebook.notebook.options import Arguments, Magic, UsageMistake
 from tta_notebook.notebook.tables.primitives import PRIMITIVE
 from tta_notebook.notebook.tables.runs import GRAPH, RUN, TRACE, WORKFLOW
 
-_FORMATS = {"tree": run_text, "table": run_table, "json": run_json}
+_FORMATS = {"tree": run_text, "gantt": run_gantt, "table": run_table, "json": run_json}
 
 
 @magics_class
@@ -48,7 +49,8 @@ class RunMagics(Family):
         translate = self.shell.input_transformer_manager.do_token_transforms
         lines = [f"{magic.title} {line}\n", *cell.splitlines(keepends=True)]
         try:
-            lines = transform(lines, translate, awaits=False)
+            quiet = self._settings["quiet"] == "on"
+            lines = transform(lines, translate, awaits=False, quiet=quiet)
         except UsageMistake as mistake:
             raise UsageError(str(mistake)) from None
         return self._execute(magic, "".join(lines))
@@ -82,6 +84,7 @@ class RunMagics(Family):
         if arguments is None:
             return None
         try:
+            refuse_background(RUN, arguments)
             name, expression = run_words(arguments)
         except UsageMistake as mistake:
             raise UsageError(str(mistake)) from None
@@ -94,8 +97,13 @@ class RunMagics(Family):
             budget=arguments.values.get("budget"),
             cassette=arguments.values.get("cassette"),
             timeout_s=None if timeout_s is None else float(timeout_s),
-            quiet="q" in arguments.values,
+            reuse=False if "no-reuse" in arguments.values else None,
+            quiet=self._is_quiet(arguments),
         )
+
+    def _is_quiet(self, arguments: Arguments) -> bool:
+        is_meant = self._settings["quiet"] == "on" and "show" not in arguments.values
+        return "q" in arguments.values or is_meant
 
     @raw_line
     @needs_local_scope

@@ -7,6 +7,8 @@ from tta_notebook.notebook.tables.cassettes import CASSETTE
 from tta_notebook.notebook.tables.config import CONFIG
 from tta_notebook.notebook.tables.costs import COSTS, STANDING_BUDGET
 from tta_notebook.notebook.tables.exporting import EXPORT
+from tta_notebook.notebook.tables.keys import KEY
+from tta_notebook.notebook.tables.local import LOCAL
 from tta_notebook.notebook.tables.primitives import PRIMITIVE
 from tta_notebook.notebook.tables.records import CACHE, COMPARE, HISTORY, MODELS, WHATIF
 from tta_notebook.notebook.tables.runs import GRAPH, RUN, TRACE, WORKFLOW
@@ -18,6 +20,6 @@ MAGICS = {
         *(COSTS, STANDING_BUDGET),
         *(CASSETTE, EXPORT),
         *(HISTORY, MODELS, CACHE, COMPARE, WHATIF),
-        CONFIG,
+        *(KEY, LOCAL, CONFIG),
     )
 }
