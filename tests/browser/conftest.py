@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from lab_session import LabSession
+from workbench import Workbench, running_browser, running_server
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 HOW_TO_GET_IT = (
@@ -32,15 +33,38 @@ def chromium():
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory):
-    """Where screenshots go: TTA_ARTIFACTS, where someone wants to look at them, or away."""
+def pictures():
+    """Where screenshots go: TTA_ARTIFACTS. Without it none are taken: they take time."""
     named = os.environ.get("TTA_ARTIFACTS")
-    folder = Path(named) if named else tmp_path_factory.mktemp("pictures")
+    if named is None:
+        return None
+    folder = Path(named)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """One JupyterLab for all tests: to start it takes as long as a short test."""
+    with running_server(tmp_path_factory.mktemp("lab")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    # Not for the session: playwright keeps a loop running in this thread, in which tests of other
+    # files could run none.
+    with running_browser(chromium) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def bench(server, browser):
+    with Workbench(server, browser) as bench:
+        yield bench
+
+
 @pytest.fixture
-def lab(chromium, tmp_path, pictures):
-    with LabSession(tmp_path, chromium=chromium, pictures=pictures) as session:
+def lab(bench, tmp_path, pictures):
+    with LabSession(bench, tmp_path.name, pictures=pictures) as session:
         yield session

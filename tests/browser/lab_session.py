@@ -1,29 +1,9 @@
 """A real JupyterLab in a headless Chromium, driven like a person would and watched closer."""
 
 import time
-from contextlib import ExitStack
-from pathlib import Path
 
 import nbformat
-from playwright.sync_api import sync_playwright
 
-from tta_notebook.notebook.lab import running_lab
-
-# No sandbox and no /dev/shm: containers have neither. Every name but the loopback address is
-# unknown, so that a request that would leave the machine fails at once, and shows in `outside`.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-default-apps",
-    "--disable-sync",
-    "--no-first-run",
-    "--no-proxy-server",
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-]
 PATIENCE_MS = 120_000
 
 CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets
@@ -37,42 +17,35 @@ CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets
 
 
 class LabSession:
-    """JupyterLab on a folder, one page open in the browser.
+    """A page of the shared JupyterLab, on a folder of its own.
 
     `console_errors` and `outside` collect what a test asserts to be empty: errors on the console
     and requests that would have left the machine.
     """
 
-    def __init__(self, folder, *, chromium, pictures, width=1280, height=900):
-        self.folder = Path(folder)
+    def __init__(self, bench, name, *, pictures, width=1280, height=900):
+        self.folder = bench.server.new_folder(name)
         self.console_errors = []
         self.outside = []
-        self._chromium = chromium
-        self._pictures = Path(pictures)
+        self._bench = bench
+        self._pictures = pictures
         self._size = {"width": width, "height": height}
-        self._stack = ExitStack()
 
     def __enter__(self):
-        with ExitStack() as stack:
-            options = ["--LabApp.expose_app_in_browser=True"]
-            self.server = stack.enter_context(
-                running_lab(self.folder, is_private=True, options=options)
-            )
-            playwright = stack.enter_context(sync_playwright())
-            browser = playwright.chromium.launch(executable_path=self._chromium, args=FLAGS)
-            stack.callback(browser.close)
-            self.page = browser.new_page(viewport=self._size)
-            self.page.on("request", self._watch_request)
-            self.page.on("console", self._watch_console)
-            self.page.on("pageerror", lambda error: self.console_errors.append(str(error)))
-            self._stack = stack.pop_all()
+        self.page = self._bench.new_page()
+        self.page.set_viewport_size(self._size)
+        self.page.on("request", self._watch_request)
+        self.page.on("console", self._watch_console)
+        self.page.on("pageerror", lambda error: self.console_errors.append(str(error)))
         return self
 
     def __exit__(self, *_):
-        self._stack.close()
+        self.page.close()
+        self._bench.server.end_kernels()
 
     def _watch_request(self, request):
-        ours = (self.server.base_url, self.server.base_url.replace("http", "ws", 1))
+        base = self._bench.server.lab.base_url
+        ours = (base, base.replace("http", "ws", 1))
         if not request.url.startswith((*ours, "data:", "blob:")):
             self.outside.append(request.url)
 
@@ -92,7 +65,8 @@ class LabSession:
 
     def open(self, name):
         """Open a notebook and wait until its kernel is idle."""
-        self.page.goto(f"{self.server.url(name)}&reset", wait_until="domcontentloaded")
+        address = self._bench.server.lab.url(f"{self.folder.name}/{name}")
+        self.page.goto(f"{address}&reset", wait_until="domcontentloaded")
         self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=PATIENCE_MS)
         self.page.evaluate(
             """async () => {
@@ -103,6 +77,8 @@ class LabSession:
         self.page.wait_for_selector(
             ".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=PATIENCE_MS
         )
+        if self.page.locator("body[data-jp-theme-light=false]").count():
+            self.theme("JupyterLab Light")  # a test before this one has left it dark
 
     def command(self, command, **arguments):
         """Execute a command of JupyterLab's without waiting for its end."""
@@ -153,12 +129,14 @@ class LabSession:
 
     def screenshot(self, name, selector=None):
         """Take a picture of the page, or of the first element that `selector` finds."""
-        path = self._pictures / f"{name}.png"
-        (self.page.locator(selector).first if selector else self.page).screenshot(path=path)
-        return path
+        if self._pictures is not None:
+            shown = self.page.locator(selector).first if selector else self.page
+            shown.screenshot(path=self._pictures / f"{name}.png")
 
     def screenshot_whole(self, name):
         """Take a picture of the whole notebook, as tall as it is."""
+        if self._pictures is None:
+            return
         height = self.page.evaluate(
             "() => [...document.querySelectorAll('.jp-Notebook .jp-Cell')]"
             ".reduce((sum, cell) => sum + cell.getBoundingClientRect().height + 10, 200)"
@@ -169,6 +147,5 @@ class LabSession:
             ".forEach(panel => { panel.scrollTop = 0; })"
         )
         self.page.wait_for_timeout(400)
-        path = self.screenshot(name)
+        self.screenshot(name)
         self.page.set_viewport_size(self._size)
-        return path

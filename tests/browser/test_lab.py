@@ -55,6 +55,14 @@ def parse(answer):
 
 LambdaPrimitive(clean) >> Scripted("no score here", 0.05) >> parse
 """
+FIRST = """\
+%%tta_workflow first --input " One? " --as one
+LambdaPrimitive(clean) >> Scripted("first of all " * 8, 0.05) >> text
+"""
+SECOND = """\
+%%tta_workflow second --input " Two? " --as two
+LambdaPrimitive(clean) >> Scripted("and after that " * 8, 0.05) >> text
+"""
 LIVE = ".tta-live"
 # What a notebook may hold: nothing of a widget.
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -96,6 +104,33 @@ def test_the_live_view_updates_and_gives_way_to_a_static_run(lab):
     assert_quiet(lab)
 
 
+def test_cells_that_are_queued_run_in_order_each_with_its_own_live_view(lab):
+    lab.open(lab.write("queue.ipynb", PREPARED, FIRST, SECOND, "print(one.end_ns < two.start_ns)"))
+    for _ in range(3):  # as Shift+Enter, without waiting
+        lab.command("notebook:run-cell-and-select-next")
+    lab.command("notebook:run-cell")
+    cells = lab.page.locator(".jp-CodeCell")
+
+    def runs():
+        return [cells.nth(number).locator(".tta-run:visible").count() for number in (1, 2)]
+
+    for number, words, shown in ((1, "first of all", [1, 0]), (2, "and after that", [1, 1])):
+        view = cells.nth(number).locator(LIVE)
+        view.wait_for()
+        lab.until(lambda view=view, words=words: words in view.inner_text(), 10)
+        assert lab.page.locator(LIVE).count() == 1
+        assert runs() == shown
+        assert lab.cells()[3]["busy"]
+    lab.until_idle()
+    assert [cell["count"] for cell in lab.cells()] == [1, 2, 3, 4]
+    assert runs() == [1, 1]
+    assert lab.page.locator(LIVE).count() == 0
+    assert "first of all first of all" in lab.cells()[1]["text"]
+    assert "and after that and after that" in lab.cells()[2]["text"]
+    assert lab.cells()[3]["text"].strip() == "True"
+    assert_quiet(lab)
+
+
 def test_cancel_stops_the_run_and_the_cells_behind_it(lab):
     lab.open(lab.write("endless.ipynb", PREPARED, ENDLESS, "print('must not run')"))
     lab.run_all(wait=False)
@@ -116,14 +151,18 @@ def test_cancel_stops_the_run_and_the_cells_behind_it(lab):
     assert_quiet(lab)
 
 
-def test_interrupt_stops_the_run_and_the_kernel_goes_on(lab):
-    lab.open(lab.write("endless.ipynb", PREPARED, ENDLESS))
+def test_interrupt_stops_the_run_and_the_cells_behind_it_and_the_kernel_goes_on(lab):
+    lab.open(lab.write("endless.ipynb", PREPARED, ENDLESS, "print('must not run')"))
     lab.run_all(wait=False)
     lab.page.wait_for_selector(LIVE)
     lab.interrupt()
     assert lab.until(lambda: not lab.cells()[1]["busy"], 10) < 2.0
-    assert lab.cells()[1]["outputs"][-1]["ename"] == "RunInterrupted"
+    lab.until_idle()
+    _, interrupted, behind = lab.cells()
+    assert interrupted["outputs"][-1]["ename"] == "RunInterrupted"
+    assert (behind["count"], behind["outputs"]) == (None, [])
     assert lab.page.locator(LIVE).count() == 0
+    lab.command("notebook:move-cursor-up")
     lab.command("notebook:run-cell")
     lab.page.wait_for_selector(LIVE)
     lab.interrupt()

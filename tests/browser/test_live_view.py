@@ -37,9 +37,41 @@ LONG = """\
 %%tta_workflow long --input "why?"
 remembered >> again >> remembered >> wait
 """
+PAID = """\
+%%tta_workflow desk --input "How do I descale it?" --budget 2.50
+from tta_notebook import FallbackPrimitive, LLMPrimitive, Price, PriceBook, Reply
+from tta_notebook import ScriptedModel, Usage, configure
+
+configure(prices=PriceBook(overrides={"large": Price(0, 100_000)}, bundled=False))
+said = "Fill the tank, add the powder, and let the machine run twice. Then rinse it. "
+usage = Usage(input_tokens=40, output_tokens=10)
+words = [f"{word} " for word in said.split()]
+replies = [Reply("a summary", usage=usage), Reply(words * 40, delay_s=0.08)]
+large = ScriptedModel(replies, name="large")
+lost = ["connection lost"]
+
+async def search(question):
+    await asyncio.sleep(0.3)
+    if lost:
+        raise ConnectionError(lost.pop())
+    return question
+
+find = RetryPrimitive(LambdaPrimitive(search), initial_delay=0.2, jitter=False, name="find")
+sum_up = CachePrimitive(LLMPrimitive(large, max_output_tokens=10, name="summary"), name="summaries")
+
+def question(summary):
+    return "How do I descale it?"
+
+async def down(question):
+    raise ConnectionError("no route")
+
+write = LLMPrimitive(large, max_output_tokens=10, name="writer")
+answer = FallbackPrimitive(LambdaPrimitive(down, name="other"), write, name="answer")
+find >> sum_up >> question >> sum_up >> answer
+"""
 MANY = """\
 %%tta_workflow many --input range(2000)
-MapPrimitive(LambdaPrimitive(work), max_concurrency=20, mode="collect")
+MapPrimitive(LambdaPrimitive(work), max_concurrency=60, mode="collect")
 """
 LIVE = ".tta-live"
 LINE = f"{LIVE} .tta-line"
@@ -76,6 +108,23 @@ def test_attempts_are_lanes_and_a_hit_says_what_it_saved(lab):
     lab.screenshot("lanes_light", LIVE)
     lab.theme("JupyterLab Dark")
     lab.screenshot("lanes_dark", LIVE)
+    stop(lab)
+
+
+def test_money_the_budget_and_the_text_move_while_the_run_goes_on(lab):
+    begin(lab, PAID)
+    view = lab.page.locator(LIVE)
+    lab.until(lambda: "let the machine run twice" in view.inner_text(), 20)
+    head = view.locator(".tta-head")
+    # The summary's 10 tokens at $0.10 are spent; the writer's 10 at most are set aside.
+    lab.until(lambda: "$1.00" in head.inner_text(), 5)
+    assert "of $2.50" in head.inner_text()
+    assert 0 < float(head.locator("meter").get_attribute("value")) < 1
+    assert "$1.00" in line(lab, "summary").inner_text()
+    assert "attempt 2 of 4" in view.inner_text()
+    lab.screenshot("live_light", ".jp-Cell:has(.tta-live) .jp-Cell-outputWrapper")
+    lab.theme("JupyterLab Dark")
+    lab.screenshot("live_dark", ".jp-Cell:has(.tta-live) .jp-Cell-outputWrapper")
     stop(lab)
 
 

@@ -52,6 +52,13 @@ def priced():
     configure(prices=before)
 
 
+@pytest.mark.parametrize(("name", "is_below"), [("kept", False), ("kept for " * 3, True)])
+def test_a_badge_that_would_be_cut_off_beside_its_step_stands_below(name, is_below):
+    run, badges = badges_of(CachePrimitive(LambdaPrimitive(len), name=name))
+    assert ("cache miss", "neutral") in badges
+    assert ('<tr class="tta-more">' in run_html(run)) == is_below
+
+
 def test_a_retry_says_which_attempt_of_how_many_why_and_when():
     retry = RetryPrimitive(LambdaPrimitive(down), max_retries=1, initial_delay=0.001, jitter=False)
     _, badges = badges_of(retry)

@@ -89,7 +89,7 @@ def _cache(said: _Said) -> Badge:
 
 def _saved(data: Data) -> str:
     cost = data.get("saved_pico")
-    worth = "" if cost is None else f" · {shown(cost)}"
+    worth = f" · {shown(cost)}" if cost else ""  # what cost nothing saves none
     return f"saved {counted(data['saved'], 'token')}{worth}"
 
 

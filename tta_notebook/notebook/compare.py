@@ -113,7 +113,8 @@ class Comparison:
         body = "".join(map(_html_row, self.facts))
         steps = "".join(map(_html_row, self.steps))
         return (
-            '<table class="tta-compare" style="border-collapse:collapse;color:inherit">'
+            '<table class="tta-compare mathjax_ignore tex2jax_ignore" '
+            'style="border-collapse:collapse;color:inherit">'
             f"<thead>{head}</thead><tbody>{body}"
             '<tr><th scope="rowgroup" colspan="4" style="text-align:left;padding-top:.6em">steps'
             f"</th></tr>{steps}</tbody></table>"

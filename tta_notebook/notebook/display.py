@@ -15,6 +15,8 @@ from tta_notebook.notebook.tree import Tree
 
 _MAX_STOPPED = 3
 _MAX_NAME = 60
+# Three hours, to a tenth of a millisecond.
+_MS_WIDTH = 13
 # Of the tree, before the remarks: name, state, time, tokens, cost.
 _COLUMNS = 5
 
@@ -93,14 +95,14 @@ def progress_text(run: Run[Any]) -> str:
 
 
 def run_table(run: Run[Any]) -> str:
-    """Return a run as a plain table, a line a step, with milliseconds from the run's start."""
-    head = ("step", "kind", "state", "start ms", "ms", "tokens", "cost")
+    """Return a run as a plain table, a line a step; `start` counts from the run's start."""
+    head = ("step", "kind", "state", "start", "time", "tokens", "cost")
     lines: list[tuple[str, ...]] = [head]
     for row in rows_of(run):
         if row.item is None:
             lines.append((f"{'  ' * row.depth}… {row.hidden:,} more", "", "", "", "", "", ""))
             continue
-        times = (f"{(row.start_ns - run.start_ns) / 1e6:.1f}", f"{row.duration_s * 1e3:.1f}")
+        times = (_ms((row.start_ns - run.start_ns) / 1e6), _ms(row.duration_s * 1e3))
         name = f"{'  ' * row.depth}{_name(row)}"
         lines.append((name, row.item.kind, row.status, *times, row.tokens, row.cost))
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
@@ -111,6 +113,11 @@ def run_table(run: Run[Any]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def _ms(value: float) -> str:
+    # As wide as it gets: where the width followed the figures, no two runs had the same heading.
+    return f"{value:.1f} ms".rjust(_MS_WIDTH)
 
 
 def run_json(run: Run[Any]) -> str:

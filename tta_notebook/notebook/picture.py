@@ -177,7 +177,7 @@ def _row(row: Row, scale: _Scale) -> str:
     if below:
         below = (
             f'<tr class="tta-more"><td colspan="5"><span class="tta-guides">{row.stem}</span>'
-            f"{below}</td></tr>"
+            f"<div>{below}</div></td></tr>"
         )
     return (
         f'<tr><td title="{escape(_tip(row))}">{guides}'

@@ -15,8 +15,10 @@ from tta_notebook.notebook.lanes import Lane
 Item: TypeAlias = Span | Crowd
 
 _MAX_BADGES = 4
-# Badges no longer than this stand beside the step's name, others on a line of their own.
+# Badges no longer than this stand beside the step's name, others on a line of their own, where
+# nothing cuts them off; so do short ones where with the name they are longer than its column.
 _BESIDE = 22
+_COLUMN = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,10 @@ class Row:
     @property
     def is_wordy(self) -> bool:
         """Whether the badges need a line of their own."""
-        return sum(len(badge.text) for badge in self.badges) > _BESIDE
+        said = sum(len(badge.text) for badge in self.badges)
+        lane = "" if self.lane is None else self.lane.short
+        named = len(self.guides) + len(lane) + len(self.name)
+        return said > _BESIDE or (said > 0 and named + said > _COLUMN)
 
     @property
     def status(self) -> Status:

@@ -65,9 +65,10 @@ class Answer(ABC):
         body = "".join(f"<tr>{_html_cells(row)}</tr>" for row in rows)
         notes = "".join(f"<li>{escape(caveat)}</li>" for caveat in self.caveats)
         return (
-            f'<table class="tta-whatif" style="{_STYLE}"><caption>{escape(title)}</caption>'
-            f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
-            + (f"<ul>{notes}</ul>" if notes else "")
+            # Jupyter would take what stands between two dollar signs for a formula.
+            f'<div class="tta-whatif mathjax_ignore tex2jax_ignore"><table style="{_STYLE}">'
+            f"<caption>{escape(title)}</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+            + (f"<ul>{notes}</ul></div>" if notes else "</div>")
         )
 
 

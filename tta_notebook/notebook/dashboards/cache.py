@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from tta_notebook.core.money import PICO, shown
 from tta_notebook.notebook.dashboards.base import Dashboard
 from tta_notebook.notebook.dashboards.series import bars, by_time, drawn, records
 from tta_notebook.report.chart import Chart
@@ -105,5 +106,5 @@ def _facts(caches: pd.DataFrame) -> dict[str, str]:
         "tokens saved": f"{int(caches['tokens_saved'].sum()):,}",
     }
     if caches["usd_saved"].notna().any():
-        facts["saved, where known"] = f"${caches['usd_saved'].sum():,.6g}"
+        facts["saved, where known"] = shown(round(caches["usd_saved"].sum() * PICO))
     return facts

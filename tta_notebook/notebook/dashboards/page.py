@@ -19,7 +19,8 @@ _STYLE = """
 .tta-dash{color:var(--jp-ui-font-color1,inherit);font:13px/1.4 sans-serif}
 .tta-dash h3{margin:.2em 0}.tta-dash h4{margin:1em 0 .3em}
 .tta-dash dl{display:flex;flex-wrap:wrap;gap:.5em 2em;margin:.6em 0}
-.tta-dash dt{opacity:.75}.tta-dash dd{margin:0;font-size:1.5em}
+.tta-dash.tta-dash dt,.tta-dash.tta-dash dd{float:none;width:auto;margin:0;padding:0}
+.tta-dash.tta-dash dt{opacity:.75;font-weight:400}.tta-dash.tta-dash dd{font-size:1.5em}
 .tta-dash figure{margin:1em 0}
 .tta-dash table{border-collapse:collapse;color:inherit}
 .tta-dash th,.tta-dash td{padding:.15em .8em;border-bottom:1px solid rgba(128,128,128,.3)}
@@ -67,11 +68,16 @@ class Page:
 
     def fragment(self) -> str:
         """Return it as HTML to stand in a page."""
-        title, about = escape(self.title), escape(self.about)
-        return (
-            f'<div class="tta-dash"><style>{_STYLE}</style><h3>{title}</h3>'
-            f"<p>{about}</p>{self._body()}</div>"
-        )
+        charts = "".join(f"<figure>{chart.to_html()}</figure>" for chart in self.charts)
+        return _dashboard(f"{self._head()}{charts}{self._tables()}")
+
+    def head(self) -> str:
+        """Return what stands above the charts, as HTML of its own."""
+        return _dashboard(self._head())
+
+    def foot(self) -> str:
+        """Return what stands below the charts, as HTML of its own."""
+        return _dashboard(self._tables())
 
     def html(self) -> str:
         """Return it as a page of its own, for light and dark."""
@@ -81,22 +87,28 @@ class Page:
             f"<body>{self.fragment()}</body></html>"
         )
 
-    def _body(self) -> str:
-        if self.is_empty:
-            return f"<p>{escape(self.empty)}</p>"
+    def _head(self) -> str:
         facts = "".join(
             f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
             for name, value in self.facts.items()
         )
-        charts = "".join(f"<figure>{chart.to_html()}</figure>" for chart in self.charts)
-        tables = "".join(
+        said = f"<p>{escape(self.empty)}</p>" if self.is_empty else f"<dl>{facts}</dl>"
+        return f"<h3>{escape(self.title)}</h3><p>{escape(self.about)}</p>{said}"
+
+    def _tables(self) -> str:
+        return "".join(
             f"<h4>{escape(name)}{_more(table)}</h4>{_table(table.head(_MOST_ROWS))}"
             for name, table in self._filled()
         )
-        return f"<dl>{facts}</dl>{charts}{tables}"
 
     def _filled(self) -> list[tuple[str, pd.DataFrame]]:
         return [(name, table) for name, table in self.tables.items() if len(table)]
+
+
+def _dashboard(content: str) -> str:
+    # Jupyter would take what stands between two dollar signs for a formula.
+    classes = "tta-dash mathjax_ignore tex2jax_ignore"
+    return f'<div class="{classes}"><style>{_STYLE}</style>{content}</div>'
 
 
 def _more(table: pd.DataFrame) -> str:

@@ -38,7 +38,8 @@ class Row {
       this.more = make("tr", "tta-more");
       const cell = this.more.appendChild(make("td"));
       cell.colSpan = 5;
-      cell.append(make("span", "tta-guides", data.stem), ...data.notes.map(chip));
+      cell.append(make("span", "tta-guides", data.stem), make("div"));
+      cell.lastChild.append(...data.notes.map(chip));
       this.line.after(this.more);
     }
     this.tokens.textContent = data.tokens;
