@@ -140,8 +140,8 @@ def test_what_names_stand_for_counts_and_not_the_names_of_modules_files():
     [
         (len, max),
         (str.upper, str.lower),
-        ("a".join, "b".join),
-        (json.dumps, json.loads),
+        pytest.param("a".join, "b".join, id="methods"),
+        pytest.param(json.dumps, json.loads, id="functions"),
         (functools.partial(pow, 2), functools.partial(pow, 3)),
         (functools.partial(int, base=2), functools.partial(int, base=3)),
         (operator.itemgetter, operator.attrgetter),

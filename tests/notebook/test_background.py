@@ -10,11 +10,14 @@ from nbclient import NotebookClient
 WIDGET = "application/vnd.jupyter.widget-view+json"
 COUNTING = """\
 %%tta_workflow count
+go = asyncio.Event()
 async def count(x, ctx):
+    n = 0
     try:
-        for n in range(x["times"]):
+        while n < x["times"] or x.get("waits") and not go.is_set():
             ctx.chunk(f"word{n} ")
             await asyncio.sleep(0.05)
+            n += 1
         if x.get("fails"):
             raise LookupError("the page is gone")
         return x["times"]
@@ -79,24 +82,30 @@ def start(times, more="", options=""):
     return START.format(times=times, more=more, options=options)
 
 
+def held(times):
+    """Start a run that goes on until a later cell says `go`."""
+    return start(times, ", 'waits': True")
+
+
 def test_the_cell_returns_at_once_and_later_cells_run_meanwhile(fresh):
-    done = fresh.run("r = " + start(20))
+    done = fresh.run("r = " + held(20))
     assert done.status == "ok"
     assert fresh.run("r.status, r.done()").data("text/plain") == ["('running', False)"]
-    assert fresh.run("await r").data("text/plain") == ["20"]
+    assert fresh.run("go.set()\nawait r").data("text/plain") == ["20"]
     assert fresh.run("r.status, r.output").data("text/plain") == ["('ok', 20)"]
 
 
 def test_its_view_goes_on_in_its_cell_and_leaves_the_record_there(fresh):
     front = FrontEnd(fresh)
-    cell = fresh.begin(start(20), allow_stdin=True)
+    cell = fresh.begin(held(20), allow_stdin=True)
     done = fresh.finish(cell)
     assert done.kinds() == ["display_data", "execute_result"]
     assert done.data("text/plain")[0].startswith("count was started in the background. ")
     assert not front.batches
-    meanwhile = fresh.begin("await asyncio.sleep(0.8)", allow_stdin=True)
+    meanwhile = fresh.begin("await asyncio.sleep(0.2)", allow_stdin=True)
     assert fresh.finish(meanwhile).kinds() == []
-    assert len(front.batches) >= 3
+    front.until(lambda: len(front.batches) >= 3)
+    fresh.run("go.set()")
     assert [WIDGET in data for data in front.shown.values()] == [True]
     front.until(lambda: front.has_shown("→ 20"))
     [record] = front.shown.values()
@@ -149,7 +158,7 @@ def test_a_run_that_nobody_awaits_reports_nothing(fresh):
 
 
 def test_an_interrupt_of_a_later_cell_leaves_it_alone(fresh):
-    fresh.run("r = " + start(30))
+    fresh.run("r = " + held(30))
     for source in ("print('now')\nawait r", "print('now')\nawait asyncio.sleep(60)"):
         cell = fresh.begin(source)
         fresh.until_printed("now")
@@ -157,7 +166,7 @@ def test_an_interrupt_of_a_later_cell_leaves_it_alone(fresh):
         fresh.manager.interrupt_kernel()
         assert fresh.finish(cell).status == "error"
         assert fresh.run("r.status").data("text/plain") == ["'running'"]
-    assert fresh.run("await r").data("text/plain") == ["30"]
+    assert fresh.run("go.set()\nawait r").data("text/plain") == ["30"]
 
 
 def test_its_timeout_and_its_budget_hold_without_a_cell(fresh):

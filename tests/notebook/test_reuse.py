@@ -78,3 +78,16 @@ def test_loading_the_extension_again_forgets(notebook):
     report(notebook, "upper")
     notebook.run("%reload_ext tta_notebook")
     assert recalled(report(notebook, "title")) == []
+
+
+def test_a_run_inside_a_step_asks_the_memory_of_the_run_around(notebook):
+    source = (
+        "async def outer(x):\n    r = %tta_run read x\n    return r.output\n"
+        "read = LambdaPrimitive(read)"
+    )
+    notebook.run(source)
+    first = notebook.value("%tta_run outer 'a'")
+    assert (first.output, recalled(first)) == ("text of a", [])
+    notebook.run("async def outer(x):\n    r = %tta_run read x\n    return r.output.upper()")
+    again = notebook.value("%tta_run outer 'a'")
+    assert (again.output, recalled(again)) == ("TEXT OF A", ["read"])

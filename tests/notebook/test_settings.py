@@ -206,22 +206,6 @@ def test_quiet_shows_nothing_unless_asked_to(shell):
     assert "→ a" in shell.run("%tta_run strip ' a '").out
 
 
-def test_whether_steps_may_be_reused_reaches_whoever_answers_them(shell):
-    asked = []
-
-    runtime = shell.ip.user_ns["__tta__"]
-    runtime.memo = lambda workflow, reuse: asked.append((workflow.name, reuse))
-    shell.run("%tta_run strip ' a '")
-    shell.run("%tta_run strip ' a ' --no-reuse")
-    shell.run("%tta_config reuse=off")
-    shell.run("%tta_run strip ' a '")
-    assert asked == [("strip", True), ("strip", False), ("strip", False)]
-    # What runs inside a step has that step's context, which is under way.
-    shell.run("async def outer(x):\n    r = %tta_run strip x\n    return r.output")
-    assert shell.value("%tta_run outer ' b '").output == "b"
-    assert asked[3:] == [("outer", False)]
-
-
 def test_completion_offers_settings_and_their_values(shell):
     def offered(line):
         with provisionalcompleter():

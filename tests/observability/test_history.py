@@ -223,7 +223,16 @@ def test_content_is_kept_only_when_asked_for(path):
         assert not stream.is_recording
 
 
-ODD = ["half \ud800", "nul \x00", "é", 7, None, object(), 10**30, ["list"]]
+ODD = [
+    "half \ud800",
+    "nul \x00",
+    "é",
+    7,
+    None,
+    pytest.param(object(), id="object"),
+    10**30,
+    ["list"],
+]
 
 
 @pytest.mark.parametrize("odd", ODD, ids=ascii)

@@ -378,7 +378,9 @@ def test_an_input_that_the_step_itself_changes_is_known_as_it_was(notebook):
     assert notebook.run(chain(notebook, "grow"), [5, 1], reuse=True) == ["job"]
 
 
-@pytest.mark.parametrize("data", [object(), float("nan"), iter("ab")], ids=repr)
+@pytest.mark.parametrize(
+    "data", [object(), float("nan"), iter("ab")], ids=["object", "nan", "iterator"]
+)
 def test_an_input_or_an_output_that_cannot_be_compared_or_copied_runs(notebook, data):
     async def slow(x):
         await asyncio.sleep(1)

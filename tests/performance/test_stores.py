@@ -80,14 +80,15 @@ def make_store(request, tmp_path):
     """Return a function that opens the same store anew."""
     if request.param == "shelf":
         shelf = Shelf()
-        yield lambda: EncodedStore(shelf)
+        yield lambda: EncodedStore(shelf, timeout_seconds=10)
         return
     if request.param == "redis":
         server = request.getfixturevalue("redis_server")
         kept = []  # a store that is dropped has its connections closed whenever it is collected
 
         def connect():
-            kept.append(RedisStore(server.url))
+            # Patient: on a busy machine a thousand at once wait for more than half a second.
+            kept.append(RedisStore(server.url, timeout_seconds=10))
             return kept[-1]
 
         yield connect
@@ -95,7 +96,7 @@ def make_store(request, tmp_path):
     opened = []
 
     def open_it():
-        opened.append(SQLiteStore(tmp_path / "answers.db"))
+        opened.append(SQLiteStore(tmp_path / "answers.db", timeout_seconds=10))
         return opened[-1]
 
     yield open_it

@@ -30,7 +30,11 @@ def schedule(backoff, count=5):
         ({"max_delay": 5}, [1, 2, 4, 5, 5]),
         ({"strategy": "linear", "initial_delay": 2, "max_delay": 7}, [2, 4, 6, 7, 7]),
         ({"strategy": "constant", "initial_delay": 3}, [3, 3, 3, 3, 3]),
-        ({"strategy": lambda attempt: attempt**2, "max_delay": 20}, [1, 4, 9, 16, 20]),
+        pytest.param(
+            {"strategy": lambda attempt: attempt**2, "max_delay": 20},
+            [1, 4, 9, 16, 20],
+            id="a function",
+        ),
         ({"initial_delay": 0}, [0, 0, 0, 0, 0]),
         ({"factor": 0.5}, [1, 0.5, 0.25, 0.125, 0.0625]),
     ],

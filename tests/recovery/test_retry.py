@@ -95,7 +95,9 @@ def test_an_open_circuit_is_not_waited_for():
     assert step.call_count == 2
 
 
-@pytest.mark.parametrize("blanket", [Exception, (Exception,), lambda _: True], ids=repr)
+@pytest.mark.parametrize(
+    "blanket", [Exception, (Exception,), lambda _: True], ids=["class", "tuple", "function"]
+)
 def test_an_open_circuit_is_not_meant_by_a_blanket_condition(blanket):
     step = fails(CircuitOpenError("open", primitive="p", retry_after=5))
     run_virtual(lambda: raised(retrying(step, retry_on=blanket)(0)))

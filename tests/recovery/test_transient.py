@@ -222,7 +222,9 @@ def test_a_status_goes_before_the_class():
     assert is_transient(error(status_code=HTTPStatus.SERVICE_UNAVAILABLE))
 
 
-@pytest.mark.parametrize("odd", [True, "503", 0, 99, 600, 503.0, None, object()], ids=repr)
+@pytest.mark.parametrize(
+    "odd", [True, "503", 0, 99, 600, 503.0, None, pytest.param(object(), id="object")], ids=repr
+)
 def test_what_is_no_status_says_nothing(odd):
     assert not is_transient(error(status_code=odd))
     timeout = TimeoutError()
@@ -316,8 +318,8 @@ class Shouting:
         error(headers={b"Retry-After": b"2"}),
         error(headers=[("Retry-After", "2")]),
         error(headers={"retry-after-ms": "2000", "retry-after": "9"}),
-        error(headers=Shouting(Retry_After="2")),
-        error(response=Thing(headers={"Retry-After": "2"})),
+        pytest.param(error(headers=Shouting(Retry_After="2")), id="headers that are asked"),
+        pytest.param(error(response=Thing(headers={"Retry-After": "2"})), id="a response's"),
         error(response={"ResponseMetadata": {"HTTPHeaders": {"retry-after": "2"}}}),
         error(retry_after=None, headers={"retry-after": "2"}),
         CircuitOpenError("open", primitive="p", retry_after=2),

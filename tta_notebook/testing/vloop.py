@@ -49,9 +49,6 @@ PATIENCE_S = 5.0
 _POLL_S = 0.01
 _NANOSECOND = 1e-9
 
-# A span with an end of 0 is one that still runs, so the clock of the spans does not start there.
-_CLOCK_ORIGIN_NS = 1_000_000_000
-
 
 class DeadlockError(WorkflowError, RuntimeError):
     """Every task waits and nothing is left that could wake one: no timer, no thread, no socket.
@@ -89,6 +86,8 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         self, *, seed: int | None = None, start: float = 0.0, patience_s: float = PATIENCE_S
     ) -> None:
         self._now = float(start)
+        # The day inside is the day outside: what a budget of today has spent can be asked after it.
+        self._origin_ns = time.perf_counter_ns() - round(self._now * 1e9)
         self._patience_s = patience_s
         self._chance = None if seed is None else Random(seed)  # noqa: S311 - reproducible on purpose
         self._numbers = count()
@@ -108,7 +107,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
         Only differences mean anything: it does not begin where `time()` does.
         """
-        return _CLOCK_ORIGIN_NS + round(self._now * 1e9)
+        return self._origin_ns + round(self._now * 1e9)
 
     @contextmanager
     def hold(self) -> Generator[None]:
