@@ -52,7 +52,7 @@ class Span:
         error: what it raised.
     """
 
-    __slots__ = ("_more", "around", "end_ns", "error", "primitive", "span_id", "start_ns")
+    __slots__ = ("_more", "_notes", "around", "end_ns", "error", "primitive", "span_id", "start_ns")
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class Span:
         self.start_ns = start_ns
         self.end_ns = 0
         self.error: BaseException | None = None
+        self._notes: list[Note] | None = None
         # What few spans have shares one slot, so that the many pay for one.
         self._more: dict[str, Any] | None = None
 
@@ -120,10 +121,14 @@ class Span:
         return clock.wall_ns(self.start_ns)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing to say of it beside who, when and how long."""
+        return self.error is None and self._more is None and self._notes is None
+
+    @property
     def notes(self) -> Sequence[Note]:
         """Its marks, in order."""
-        notes: Sequence[Note] = self._get("notes", ())
-        return notes
+        return self._notes or ()
 
     @property
     def usage(self) -> Usage | None:
@@ -183,10 +188,10 @@ class Span:
     def note(self, name: str, time_ns: int, data: Mapping[str, Any]) -> None:
         """Mark the span; for who has read the clock, as `WorkflowContext.note` does."""
         note: Note = _new(Note, (name, time_ns, data))
-        if self._more is None:
-            self._more = {"notes": [note]}
+        if self._notes is None:
+            self._notes = [note]
         else:
-            self._more.setdefault("notes", []).append(note)
+            self._notes.append(note)
         run = self.around.run
         assert run is not None
         run.marks += 1

@@ -38,6 +38,11 @@ class Shared:
 
     def __init__(self) -> None:
         self.start_ns = clock.source()
+        # Looked at by every step or every lookup in a cache: what stands on the class alone is
+        # found half as fast.
+        self.step_store = None
+        self.metadata = None
+        self.backends = None
 
     def known_trace_id(self) -> str:
         """Return the W3C trace id, made when it is first asked for."""

@@ -87,7 +87,7 @@ class SpanRows:
                 span.start_ns + wall_ns,
                 span.end_ns - span.start_ns,
             )
-            if span.error is None and span._more is None:  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - our own class
+            if span.is_plain:
                 plain += row
                 plain.append("ok")
             else:
