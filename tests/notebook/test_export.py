@@ -410,3 +410,17 @@ def test_it_works_in_a_kernel(kernel, tmp_path):
     done = kernel.run(f"%tta_export twice -o {tmp_path}/flows.py --check --tests")
     assert "twice: on 4 it gives what it gave in the notebook." in done.text
     assert imported(tmp_path, "twice.run_sync(3)") == "6"
+
+
+def test_cells_that_ipython_keeps_no_history_of_are_exported_too(shell, tmp_path, monkeypatch):
+    # So nbval runs a notebook.
+    monkeypatch.chdir(tmp_path)
+    for source in (
+        "def shout(text):\n    return text.upper()",
+        "%%tta_workflow loud\nLambdaPrimitive(shout) >> str.strip",
+        "%tta_export loud -o loud.py --check",
+    ):
+        assert shell.ip.run_cell(source, store_history=False).success
+    assert "def shout(text):" in (tmp_path / "loud.py").read_text()
+    shell.ip.run_cell("secret = 1", store_history=False, silent=True)
+    assert "secret = 1" not in shell.ip.user_ns["__tta__"].unkept_cells

@@ -109,6 +109,7 @@ class Extension:
         shell.input_transformers_cleanup.append(self._transform)
         shell.register_magics(*self._magics)
         shell.events.register("pre_run_cell", self._heartbeat.start)
+        shell.events.register("pre_run_cell", self._runtime.remember_cell)
         shell.events.register("post_run_cell", self._heartbeat.stop)
         if shell.Completer is not None:
             shell.Completer.custom_matchers.append(self._matcher)
@@ -158,6 +159,7 @@ class Extension:
             shell.magics_manager.registry.pop(type(family).__name__, None)
             shell.configurables.remove(family)
         shell.events.unregister("pre_run_cell", self._heartbeat.start)
+        shell.events.unregister("pre_run_cell", self._runtime.remember_cell)
         shell.events.unregister("post_run_cell", self._heartbeat.stop)
         self._heartbeat.close()
         if shell.Completer is not None:

@@ -55,6 +55,7 @@ class Runtime:
         recorded: the same with what they were run on.
         background: those that go on beside the cells.
         settings: what holds where a magic does not say.
+        unkept_cells: the cells that IPython keeps no history of, as under nbval.
         at_unload: closed when the extension is unloaded.
     """
 
@@ -65,8 +66,14 @@ class Runtime:
         self._memo: Memo | None = None
         self.runs: deque[Run[Any]] = deque(maxlen=_KEPT_RUNS)
         self.recorded: deque[Recorded] = deque(maxlen=_KEPT_RUNS)
+        self.unkept_cells: list[str] = []
         self.at_unload = ExitStack()
         self._shell = shell
+
+    def remember_cell(self, info: Any = None) -> None:
+        """Keep a cell that is about to run, where nobody else does: exports are made of cells."""
+        if info is not None and not info.store_history and not info.silent:
+            self.unkept_cells.append(info.raw_cell)
 
     # What cells call
 

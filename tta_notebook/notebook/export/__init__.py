@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tta_notebook.core.errors import WorkflowError
+from tta_notebook.notebook.cell import RUNTIME
 from tta_notebook.notebook.export.exported import module_of
 from tta_notebook.notebook.export.place import checked_place, write
 from tta_notebook.notebook.recorded import Recorded
@@ -131,8 +132,10 @@ def _of_this_kernel() -> tuple[dict[int, str], Mapping[str, Any]]:
 
 def cells_of(shell: Any) -> dict[int, str]:
     """Return what a shell has run, by number."""
-    sources: list[str] = shell.history_manager.input_hist_raw
-    return dict(enumerate(sources))
+    kept: list[str] = shell.history_manager.input_hist_raw
+    runtime = shell.user_ns.get(RUNTIME)
+    unkept: list[str] = [] if runtime is None else runtime.unkept_cells
+    return dict(enumerate([*kept, *unkept]))
 
 
 def cells_of_file(path: str | Path) -> dict[int, str]:
