@@ -535,6 +535,19 @@ def test_the_trace_says_how_the_budget_stood_after_each_call():
     assert (note["budget"], note["spent_usd"], note["limit_usd"]) == ("tests", 3, 20)
 
 
+def test_the_trace_says_for_which_time_the_budget_is(calendar):
+    calendar.set("2026-03-28T23:00:00+00:00")  # midnight in Berlin, of a day with 23 hours
+    with capture() as spans:
+        spend(Budget(20, "day", timezone="Europe/Berlin"))
+        spend(Budget(20, "run"))
+    day, each_run = (span.noted("budget")[0].data for span in spans)
+    assert (day["per"], day["window"]) == ("day", "2026-03-29")
+    assert day["start_ns"] == calendar.now_ns()
+    assert day["end_ns"] - day["start_ns"] == 23 * 3_600 * 10**9
+    assert each_run["per"] == "run"
+    assert not {"window", "start_ns", "end_ns"} & set(each_run)
+
+
 def test_standing_budgets_hold_every_run():
     budget = Budget(3)
     with configured(guards=[budget], prices=DOLLAR):

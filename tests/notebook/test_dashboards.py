@@ -1,6 +1,8 @@
 """Dashboards: sums over recorded runs, as charts, tables, files and controls in a cell."""
 
 import asyncio
+import copy
+import pickle
 import re
 import sqlite3
 from contextlib import closing
@@ -31,8 +33,11 @@ from tta_notebook import (
 )
 from tta_notebook.notebook.dashboards import CacheDashboard, CostDashboard, ResilienceDashboard
 from tta_notebook.notebook.dashboards.controls import Controls
+from tta_notebook.notebook.dashboards.page import Page
+from tta_notebook.notebook.dashboards.share import Share
 from tta_notebook.observability.history import History
 from tta_notebook.observability.history.questions import Questions
+from tta_notebook.report import Chart
 from tta_notebook.testing import run_virtual
 
 KINDS = (CostDashboard, CacheDashboard, ResilienceDashboard)
@@ -307,6 +312,8 @@ def test_fallbacks_show_which_share_came_to_which_hop(history):
     assert [run(step, text, "w") for text in ("7", "8", "nine", "10")] == [7, 8, 4, 10]
     table = ResilienceDashboard(history).tables()["fallbacks"]
     assert rows(table) == [["careful", 1, 4, 1, 0.25], ["careful", 2, 4, 1, 0.25]]
+    fact = ResilienceDashboard(history).page().facts["executions that fell back"]
+    assert (fact, fact.share) == ("25.0 %", 0.25)
 
 
 def test_circuits_show_how_they_changed(history):
@@ -318,8 +325,10 @@ def test_circuits_show_how_they_changed(history):
     dashboard = ResilienceDashboard(history)
     (row,) = dashboard.tables()["circuit transitions"].to_dict("records")
     assert (row["step"], row["workflow"], row["state"]) == ("guarded", "w", "open")
-    shown = values(chart(dashboard, "Circuits that changed their state per day"))
-    assert list(shown["open"].values()) == [1]
+    (lane,) = chart(dashboard, "Circuits").lanes
+    assert lane.name == "guarded, w"
+    assert [each.state for each in lane.segments] == ["closed", "open"]
+    assert dashboard.tables()["circuits"]["state"].to_list() == ["open"]
 
 
 def test_timeouts_are_counted(history):
@@ -371,6 +380,32 @@ def test_an_error_counts_once_however_far_it_came(history):
 
 
 # How they are shown
+
+
+def test_a_share_has_a_gauge_on_the_page_and_in_the_controls(asked):
+    dashboard = CacheDashboard(asked)
+    gauge = 'value="0.3333" aria-label="hit rate: 33.3 %"></meter>'
+    assert f'<meter min="0" max="1" {gauge}' in dashboard.to_html()
+    assert "hit rate: 33.3 %\n" in dashboard.page().text()
+    controls = Controls(dashboard, dashboard.page())
+    assert gauge in controls.html.value
+    controls.close()
+    # One miss and no lookups are no share of anything.
+    assert "<meter" not in dashboard.filter(workflow="cheap").to_html()
+
+
+def test_a_gauge_keeps_within_its_ends_and_says_from_where_it_is_bad():
+    facts = {"a<b": Share(1.2, "$12 of <$10>", 0.8), "plain": "50.0 %"}
+    page = Page("t", "", facts, [Chart("c", [])], {}, "").html()
+    assert page.count("<meter") == 1
+    said = 'high="0.8" optimum="0" aria-label="a&lt;b: $12 of &lt;$10&gt;"'
+    assert f'<meter min="0" max="1" value="1" {said}>' in page
+
+
+def test_a_share_can_be_copied_and_pickled():
+    fact = Share(0.5, "half", 0.8)
+    for other in (copy.deepcopy(fact), pickle.loads(pickle.dumps(fact))):  # noqa: S301 - our own
+        assert (other, other.share, other.warns_at) == ("half", 0.5, 0.8)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -268,8 +268,8 @@ class Budget:
         label = scope_label(self.scope, value)
         if self._file is not None:
             name = f"{self.name}\n{window.name}\n{label}"
-            return Desk(self._file.account(name), window.name, label, is_shared=True)
-        return Desk(MemoryAccount(self._spent_before(window, value)), window.name, label)
+            return Desk(self._file.account(name), window, label, is_shared=True)
+        return Desk(MemoryAccount(self._spent_before(window, value)), window, label)
 
     def _spent_before(self, window: Window, value: str) -> int:
         if self._ledger is None or self.per in ("request", "run"):
@@ -284,7 +284,7 @@ class Budget:
     ) -> BudgetExceededError:
         balance = taken.balance
         whose = f" of {desk.label}" if desk.label else ""
-        window = f" in {desk.window}" if desk.window else ""
+        window = f" in {desk.window.name}" if desk.window.name else ""
         held = f", {shown(balance.held)} set aside for calls under way" if balance.held else ""
         advice = (
             "They did not end in time: wait longer with max_wait_seconds=…, or raise the limit."
@@ -316,6 +316,8 @@ class Budget:
             limit_usd=self.limit_usd,
             spent_usd=usd(balance.gone),
             held_usd=usd(balance.held),
+            per=self.per,
+            **desk.window.said(),
         )
         if beyond:
             self._tell("overrun", desk, balance, call.model)
@@ -336,7 +338,7 @@ class Budget:
     ) -> None:
         if self._on_event is None:
             return
-        status = self._status(balance, desk.window)
+        status = self._status(balance, desk.window.name)
         try:
             self._on_event(BudgetEvent(kind, self.name, desk.label, status, level, model))
         except Exception:  # noqa: BLE001 - a user's hook may raise anything, and the call is paid for

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from tta_notebook.cost.accounts import Account, Balance, Taken, Verdict
+from tta_notebook.cost.windows import Window
 from tta_notebook.recovery.places import Places
 
 # How often the first in line looks whether another process has given something back.
@@ -17,7 +18,7 @@ class Desk:
 
     Args:
         account: where amounts are set aside.
-        window: the name of the time it is for.
+        window: the time it is for.
         label: whose it is: "user u-1"; empty for everybody's.
         is_shared: whether other processes spend from it, too.
 
@@ -26,7 +27,7 @@ class Desk:
     """
 
     def __init__(
-        self, account: Account, window: str, label: str, *, is_shared: bool = False
+        self, account: Account, window: Window, label: str, *, is_shared: bool = False
     ) -> None:
         self.account = account
         self.window = window

@@ -29,6 +29,19 @@ class Window:
     start: datetime | None = None
     end: datetime | None = None
 
+    def said(self) -> dict[str, str | int]:
+        """Return it as a note says it; nothing of all time.
+
+        >>> first = datetime(2026, 11, 1, tzinfo=UTC)
+        >>> Window("2026-11", first, first.replace(month=12)).said()
+        {'window': '2026-11', 'start_ns': 1793491200000000000, 'end_ns': 1796083200000000000}
+        """
+        if self.start is None or self.end is None:
+            return {}
+        # Midnights are whole seconds, which a float holds exactly.
+        start_ns, end_ns = (int(at.timestamp()) * 10**9 for at in (self.start, self.end))
+        return {"window": self.name, "start_ns": start_ns, "end_ns": end_ns}
+
 
 def zone_of(owner: str, timezone: str) -> tzinfo:
     """Return a time zone by its name in the IANA database.

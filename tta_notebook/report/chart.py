@@ -1,21 +1,20 @@
-"""A chart that shows everywhere: plotly where that is drawn, SVG and text where it is not."""
+"""A chart: lines or bars over places."""
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import import_module
-from textwrap import wrap
 from typing import Any, Literal
+
+from tta_notebook.report.picture import Picture
 
 _WIDTH, _HEIGHT = 640, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 12, 14, 44
 _MOST_LABELS = 8
-_CAUTION_CHARS = 100
 # Distinct in light and dark, and for most kinds of colour blindness (Okabe and Ito 2008).
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
@@ -40,11 +39,8 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
+class Chart(Picture):
     """A chart with its title and axes.
-
-    As a cell's value it is a plotly figure in JupyterLab, and an SVG without script on GitHub, in
-    exports and where no front end knows plotly. Nothing of plotly is loaded before it is drawn.
 
     Attributes:
         title: what it shows.
@@ -75,7 +71,7 @@ class Chart:
         """Return it as a `plotly.graph_objects.Figure`."""
         # It takes a while to load, and most of it is untyped.
         go: Any = import_module("plotly.graph_objects")
-        figure = go.Figure()
+        traces: list[Any] = []
         for series in self.series:
             error: dict[str, Any] | None = None
             if series.low is not None and series.high is not None:
@@ -88,32 +84,18 @@ class Chart:
                 }
             about = {"x": list(series.x), "y": list(series.y), "name": series.name}
             if self.kind == "bar":
-                figure.add_trace(go.Bar(**about, error_y=error))
+                traces.append(go.Bar(**about, error_y=error))
             else:
-                figure.add_trace(go.Scatter(**about, mode="lines+markers", error_y=error))
-        # Plotly breaks no lines.
-        caution = [escape(line) for line in wrap(self.caution, _CAUTION_CHARS)]
-        subtitle = {"text": "<br>".join(caution), "font": {"size": 11}}
-        figure.update_layout(
-            title={"text": escape(self.title), "subtitle": subtitle},
-            height=320,
-            margin={"l": 70, "r": 20, "t": 50 + 18 * len(caution), "b": 50},
-            showlegend=len(self.series) > 1,
-            paper_bgcolor="rgba(0,0,0,0)",
-            plot_bgcolor="rgba(0,0,0,0)",
-            # The grey that stands out as much from white as from JupyterLab's black.
-            font={"color": "#797979"},
-            colorway=list(_COLOURS),
-        )
-        figure.update_xaxes(title=self.x_title, gridcolor="rgba(128,128,128,.25)")
+                traces.append(go.Scatter(**about, mode="lines+markers", error_y=error))
+        figure = self._figure_of(traces, _COLOURS, 320)
+        figure.update_layout(showlegend=len(self.series) > 1)
+        figure.update_xaxes(title=self.x_title)
         if all(isinstance(place, str) for place in _places(self.series)):
             # Else plotly takes days for instants, and a single day for a millisecond of it.
             figure.update_xaxes(type="category")
         figure.update_yaxes(
             title={"text": self.y_title, "standoff": 12},
-            gridcolor="rgba(128,128,128,.25)",
             rangemode="tozero",
-            automargin=True,
             tickformat=self.y_format if self.y_format.endswith("%") else None,
         )
         return figure
@@ -138,29 +120,9 @@ class Chart:
         """Return it as SVG that needs no script and follows the page's colour."""
         return _Drawing(self).svg()
 
-    def to_html(self) -> str:
-        """Return the SVG with its caution."""
-        caution = f"<p>{escape(self.caution)}</p>" if self.caution else ""
-        return f"{self.to_svg()}{caution}"
-
     def written(self, value: float | None) -> str:
         """Return a value as the chart writes it; empty for a gap."""
         return "" if value is None else format(value, self.y_format)
-
-    def bundle(self) -> dict[str, Any]:
-        """Return its forms by mime type; a front end takes the richest that it knows."""
-        # Through plotly's own encoder: dates and numpy's numbers are no JSON.
-        plotly = json.loads(str(self.figure().to_json()))
-        plotly.get("layout", {}).pop("template", None)  # 6 kB that no theme needs
-        return {
-            "application/vnd.plotly.v1+json": plotly,
-            "text/html": self.to_html(),
-            "text/plain": str(self),
-        }
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        del include, exclude  # IPython leaves out what is not wanted
-        return self.bundle()
 
 
 class _Drawing:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tta_notebook.core.errors import ConfigurationError, WorkflowError
-from tta_notebook.report.chart import Chart
+from tta_notebook.report.picture import Picture
 
 _WIDTH = 900
 # For screens of today, and for paper.
@@ -30,7 +30,7 @@ _HOW_TO_GET_A_BROWSER = (
 )
 
 
-def write_png(charts: Sequence[Chart], path: Path) -> list[Path]:
+def write_png(charts: Sequence[Picture], path: Path) -> list[Path]:
     """Write charts as pictures and return the files.
 
     Nothing is fetched: plotly's script comes from the installed package.
@@ -56,8 +56,8 @@ def write_png(charts: Sequence[Chart], path: Path) -> list[Path]:
     return list(drawn)
 
 
-def _named(charts: Sequence[Chart]) -> dict[str, Chart]:
-    found: dict[str, Chart] = {}
+def _named(charts: Sequence[Picture]) -> dict[str, Picture]:
+    found: dict[str, Picture] = {}
     for chart in charts:
         stem = re.sub(r"\W+", "_", chart.title.lower()).strip("_") or "chart"
         stems = (stem if number == 1 else f"{stem}_{number}" for number in count(1))
@@ -65,7 +65,7 @@ def _named(charts: Sequence[Chart]) -> dict[str, Chart]:
     return found
 
 
-def _whole(charts: Sequence[Chart]) -> Any:
+def _whole(charts: Sequence[Picture]) -> Any:
     """Return one figure with the charts below each other, each with a legend of its own."""
     figures = [chart.figure() for chart in charts]
     subplots: Any = import_module("plotly.subplots")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tta_notebook.notebook.dashboards.controls import Controls
-    from tta_notebook.report.chart import Chart
+    from tta_notebook.report.picture import Picture
 
 _CONTROLS = "tta_notebook.notebook.dashboards.controls"
 _NO_RECORDS = (
@@ -107,7 +107,7 @@ class Dashboard(ABC):
         facts, charts, tables = self._read()
         return Page(self.title, str(self.filters), facts, charts, tables, _NO_MATCHES)
 
-    def charts(self) -> list[Chart]:
+    def charts(self) -> list[Picture]:
         """Return the charts that have something to show."""
         return list(self.page().charts)
 
@@ -167,7 +167,7 @@ class Dashboard(ABC):
             controls.close()
 
     @abstractmethod
-    def _read(self) -> tuple[dict[str, str], list[Chart], dict[str, pd.DataFrame]]:
+    def _read(self) -> tuple[dict[str, str], list[Picture], dict[str, pd.DataFrame]]:
         """Return the facts, the charts and the tables under the filters."""
 
     def _asked(self, statement: str, *values: Sequence[object]) -> pd.DataFrame:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 from tta_notebook.core.money import PICO, shown
 from tta_notebook.notebook.dashboards.base import Dashboard
 from tta_notebook.notebook.dashboards.series import bars, by_time, drawn, records
+from tta_notebook.notebook.dashboards.share import Share
 from tta_notebook.report.chart import Chart
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from tta_notebook.report.picture import Picture
 
 _HIT = "json_extract(data, '$.hit')"
 _JOINED = "json_extract(data, '$.joined') IS NOT NULL"
@@ -42,7 +45,7 @@ class CacheDashboard(Dashboard):
 
     title: ClassVar[str] = "Caches"
 
-    def _read(self) -> tuple[dict[str, str], list[Chart], dict[str, pd.DataFrame]]:
+    def _read(self) -> tuple[dict[str, str], list[Picture], dict[str, pd.DataFrame]]:
         caches = self._caches()
         rows = records(caches)
         charts = drawn(
@@ -99,7 +102,7 @@ class CacheDashboard(Dashboard):
 def _facts(caches: pd.DataFrame) -> dict[str, str]:
     hits, misses = int(caches["hits"].sum()), int(caches["misses"].sum())
     facts = {
-        "hit rate": f"{hits / (hits + misses):.1%}".replace("%", " %") if hits + misses else "-",
+        "hit rate": Share(hits / (hits + misses)) if hits + misses else "-",
         "hits": f"{hits:,}",
         "misses": f"{misses:,}",
         "joined": f"{int(caches['joined'].sum()):,}",

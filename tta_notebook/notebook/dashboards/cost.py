@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tta_notebook.core.money import shown
+from tta_notebook.notebook.dashboards import budgets
 from tta_notebook.notebook.dashboards.base import Dashboard
 from tta_notebook.notebook.dashboards.series import bars, by_time, drawn, records, with_others
 from tta_notebook.report.chart import Chart
@@ -12,12 +13,14 @@ from tta_notebook.report.chart import Chart
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tta_notebook.report.picture import Picture
+
 _SHOWN = ["calls", "input_tokens", "output_tokens", "cost_usd", "unpriced_calls"]
 _TOKENS = ("input", "cached input", "cache writes", "output", "reasoning")
 
 
 class CostDashboard(Dashboard):
-    """Shows what models cost: over time, per successful run, and for whom.
+    """Shows what models cost: over time, per successful run, for whom, and of which budgets.
 
     Args:
         history: whom to ask; by default the history in the user's folder.
@@ -46,14 +49,14 @@ class CostDashboard(Dashboard):
 
     title: ClassVar[str] = "Cost"
 
-    def _read(self) -> tuple[dict[str, str], list[Chart], dict[str, pd.DataFrame]]:
+    def _read(self) -> tuple[dict[str, str], list[Picture], dict[str, pd.DataFrame]]:
         tables = {f"cost by {by}": self._costs(by) for by in ("model", "workflow", "user", "step")}
         total, tokens = self._total()
         caution = _caution(total["unpriced_calls"])
         runs = self._runs()
         tables["runs"] = runs
         ok = int(runs["ok"].sum())
-        facts = {
+        facts: dict[str, str] = {
             "cost": shown(total["cost_pico"]),
             "calls": f"{total['calls']:,}",
             "tokens": f"{total['tokens']:,}",
@@ -62,7 +65,11 @@ class CostDashboard(Dashboard):
         }
         if ok:
             facts["cost per successful run"] = shown(round(total["cost_pico"] / ok))
-        charts = drawn(self._over_time(caution), _per_run(runs, caution), tokens)
+        found = budgets.accounts(self._asked, self.filters)
+        facts |= budgets.fullest(found)
+        tables["budgets"] = _table(found)
+        burned = budgets.over_time(self._asked, self.filters, found)
+        charts = drawn(self._over_time(caution), burned, _per_run(runs, caution), tokens)
         return facts, charts, tables
 
     def _costs(self, by: str) -> pd.DataFrame:
@@ -135,6 +142,12 @@ def _per_run(runs: pd.DataFrame, caution: str) -> Chart:
         y_title="USD",
         caution=" ".join(filter(None, ["What failed runs cost is in it.", caution])),
     )
+
+
+def _table(found: list[budgets.Account]) -> pd.DataFrame:
+    import pandas as pd  # noqa: PLC0415 - loaded by now, with what was asked
+
+    return pd.DataFrame([each.row() for each in found], columns=list(budgets.COLUMNS))
 
 
 def _caution(unpriced: int) -> str:

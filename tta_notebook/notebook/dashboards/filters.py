@@ -26,7 +26,7 @@ class Where(NamedTuple):
 class Buckets(NamedTuple):
     """The pieces into which time is cut; in UTC."""
 
-    unit: Literal["hour", "day"]
+    unit: Literal["second", "minute", "hour", "day"]
     size_ns: int
 
     def of(self, column: str) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from tta_notebook.report.chart import Chart
+from tta_notebook.notebook.dashboards.share import Share
+from tta_notebook.report.picture import Picture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ _STYLE = """
 .tta-dash dl{display:flex;flex-wrap:wrap;gap:.5em 2em;margin:.6em 0}
 .tta-dash.tta-dash dt,.tta-dash.tta-dash dd{float:none;width:auto;margin:0;padding:0}
 .tta-dash.tta-dash dt{opacity:.75;font-weight:400}.tta-dash.tta-dash dd{font-size:1.5em}
+.tta-dash meter{width:9em;height:1em}
 .tta-dash figure{margin:1em 0}
 .tta-dash table{border-collapse:collapse;color:inherit}
 .tta-dash th,.tta-dash td{padding:.15em .8em;border-bottom:1px solid rgba(128,128,128,.3)}
@@ -39,7 +41,7 @@ class Page:
     Attributes:
         title: what it is about.
         about: what of the history it looks at.
-        facts: the numbers to read first, by what they are.
+        facts: the numbers to read first, by what they are; a `Share` has a gauge on the page.
         charts: the pictures that have something to show.
         tables: the tables by name, empty ones too.
         empty: what to say when there is nothing.
@@ -48,7 +50,7 @@ class Page:
     title: str
     about: str
     facts: Mapping[str, str]
-    charts: Sequence[Chart]
+    charts: Sequence[Picture]
     tables: Mapping[str, pd.DataFrame]
     empty: str
 
@@ -89,7 +91,7 @@ class Page:
 
     def _head(self) -> str:
         facts = "".join(
-            f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+            f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd>{_gauge(name, value)}</div>"
             for name, value in self.facts.items()
         )
         said = f"<p>{escape(self.empty)}</p>" if self.is_empty else f"<dl>{facts}</dl>"
@@ -109,6 +111,18 @@ def _dashboard(content: str) -> str:
     # Jupyter would take what stands between two dollar signs for a formula.
     classes = "tta-dash mathjax_ignore tex2jax_ignore"
     return f'<div class="{classes}"><style>{_STYLE}</style>{content}</div>'
+
+
+def _gauge(name: str, value: str) -> str:
+    """Return how full a share is, beside its text: whoever shows no meter loses nothing."""
+    if not isinstance(value, Share):
+        return ""
+    # Beyond `high` a meter whose optimum lies below takes another colour.
+    bad = "" if value.warns_at is None else f' high="{value.warns_at:g}" optimum="0"'
+    return (
+        f'<dd><meter min="0" max="1" value="{min(max(value.share, 0), 1):.4g}"{bad} '
+        f'aria-label="{escape(f"{name}: {value}")}"></meter></dd>'
+    )
 
 
 def _more(table: pd.DataFrame) -> str:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from tta_notebook.notebook.dashboards import circuits
 from tta_notebook.notebook.dashboards.base import Dashboard
 from tta_notebook.notebook.dashboards.series import bars, by_time, drawn, records, with_others
+from tta_notebook.notebook.dashboards.share import Share
+from tta_notebook.notebook.figures import duration
 from tta_notebook.observability.history.times import moment
 from tta_notebook.report.chart import Chart
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tta_notebook.report.picture import Picture
+    from tta_notebook.report.timeline import Timeline
+
 _LAST_TRANSITIONS = 50
+_HOUR_S = 3_600
 
 
 class ResilienceDashboard(Dashboard):
@@ -41,23 +48,26 @@ class ResilienceDashboard(Dashboard):
 
     title: ClassVar[str] = "Resilience"
 
-    def _read(self) -> tuple[dict[str, str], list[Chart], dict[str, pd.DataFrame]]:
+    def _read(self) -> tuple[dict[str, str], list[Picture], dict[str, pd.DataFrame]]:
+        broken = circuits.circuits(self._asked, self.filters, getattr(self.history, "path", None))
         tables = {
             "retries": self._retries(),
             "fallbacks": self._fallbacks(),
+            "circuits": _table(broken),
             "circuit transitions": self._circuits(),
             "timeouts": self._timeouts(),
             "waits": self._waits(),
             "budget refusals": self._refusals(),
             "errors": self._errors(),
         }
-        return _facts(tables), drawn(*self._charts(tables)), tables
+        facts = _facts(tables) | self._shares(tables, broken)
+        return facts, self._charts(tables, circuits.timeline(broken)), tables
 
-    def _charts(self, tables: dict[str, pd.DataFrame]) -> list[Chart]:
+    def _charts(self, tables: dict[str, pd.DataFrame], timeline: Timeline) -> list[Picture]:
         hops = records(tables["fallbacks"])
         for row in hops:
             row["hop of"] = f"{row['step']}, hop {row['hop']}"
-        return [
+        counted = drawn(
             Chart(
                 "Attempts per execution",
                 bars(records(tables["retries"]), "step", ["amplification"]),
@@ -72,9 +82,26 @@ class ResilienceDashboard(Dashboard):
                 y_title="share",
                 y_format=".1%",
             ),
-            self._circuits_over_time(),
             self._errors_over_time(),
-        ]
+        )
+        return [*counted, timeline] if timeline.lanes else counted
+
+    def _shares(
+        self, tables: dict[str, pd.DataFrame], broken: list[circuits.Circuit]
+    ) -> dict[str, str]:
+        shares: dict[str, str] = {}
+        where, values = self.filters.rows("spans", "kind = 'fallback'")
+        (row,) = records(self._asked(f"SELECT COUNT(*) AS count FROM spans WHERE {where}", values))  # noqa: S608 - no word of a user's
+        if row["count"]:
+            fallbacks = tables["fallbacks"]
+            first = int(fallbacks.loc[fallbacks["hop"] == 1, "count"].sum())
+            shares["executions that fell back"] = Share(first / row["count"], warns_at=0)
+        known_s = sum(each.seconds() for each in broken)
+        if known_s:
+            open_s = sum(each.open_s for each in broken)
+            said = f"{_long(open_s)} of {_long(known_s)}"
+            shares["time that circuits were open"] = Share(open_s / known_s, said, warns_at=0)
+        return shares
 
     def _retries(self) -> pd.DataFrame:
         where, values = self.filters.rows("spans", "kind = 'retry'")
@@ -106,7 +133,7 @@ class ResilienceDashboard(Dashboard):
         )
 
     def _circuits(self) -> pd.DataFrame:
-        where, values = self.filters.rows("events", "name = 'circuit'")
+        where, values = self.filters.rows("events", "name = 'circuit'", "json_valid(data)")
         last = self._asked(
             "SELECT time_ns AS time, step, workflow, json_extract(data, '$.state') AS state, "  # noqa: S608 - no word of a user's
             "json_extract(data, '$.because') AS because "
@@ -115,24 +142,6 @@ class ResilienceDashboard(Dashboard):
         )
         last["time"] = [moment(int(ns)).isoformat(" ", "seconds") for ns in last["time"]]
         return last
-
-    def _circuits_over_time(self) -> Chart:
-        buckets = self.filters.buckets()
-        where, values = self.filters.rows("events", "name = 'circuit'")
-        rows = records(
-            self._asked(
-                f"SELECT {buckets.of('time_ns')} AS at, json_extract(data, '$.state') AS state, "  # noqa: S608 - no word of a user's
-                f"COUNT(*) AS count FROM events WHERE {where} GROUP BY 1, 2 ORDER BY 2, 1",
-                values,
-            )
-        )
-        return Chart(
-            f"Circuits that changed their state per {buckets.unit}",
-            by_time(rows, buckets, "state", "count"),
-            x_title=f"{buckets.unit} (UTC)",
-            y_title="transitions",
-            y_format=",.4g",
-        )
 
     def _timeouts(self) -> pd.DataFrame:
         where, values = self.filters.rows("events", "name = 'timed_out'")
@@ -200,6 +209,16 @@ class ResilienceDashboard(Dashboard):
         passed_on = f"SELECT parent_id || error_type FROM spans WHERE {inner}"  # noqa: S608 - no word of a user's
         # As one text: SQLite looks through all rows for each pair that is not among them.
         return f"{outer} AND span_id || error_type NOT IN ({passed_on})", [*values, *more]
+
+
+def _table(found: list[circuits.Circuit]) -> pd.DataFrame:
+    import pandas as pd  # noqa: PLC0415 - loaded by now, with what was asked
+
+    return pd.DataFrame([each.row() for each in found], columns=list(circuits.COLUMNS))
+
+
+def _long(seconds: float) -> str:
+    return f"{seconds / _HOUR_S:,.1f} h" if seconds >= _HOUR_S else duration(seconds)
 
 
 def _facts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tta_notebook.notebook.dashboards.filters import Buckets
 from tta_notebook.observability.history.times import moment
 from tta_notebook.report.chart import Chart, Series
+from tta_notebook.report.picture import Picture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,12 @@ MOST_SERIES = 6
 _MOST_BUCKETS = 400
 # More bars than that nobody compares; tables have the rest.
 _MOST_PLACES = 20
+_LABELS = {
+    "second": "%m-%d %H:%M:%S",
+    "minute": "%m-%d %H:%M",
+    "hour": "%m-%d %H:00",
+    "day": "%Y-%m-%d",
+}
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -38,12 +45,12 @@ def by_time(
         name: the column of names.
         value: the column of values.
     """
-    places = _between([row["at"] for row in rows], buckets.size_ns)
-    labels = [_label(at, buckets) for at in places]
+    places = between([row["at"] for row in rows], buckets.size_ns)
     found = {(row[name], row["at"]): row[value] for row in rows}
     names = dict.fromkeys(row[name] for row in rows)
+    told = labels(places, buckets)
     return [
-        Series(_named(each), labels, [_number(found.get((each, at))) for at in places])
+        Series(_named(each), told, [_number(found.get((each, at))) for at in places])
         for each in list(names)[:MOST_SERIES]
     ]
 
@@ -74,22 +81,24 @@ def bars(rows: Iterable[dict[str, Any]], x: str, values: Sequence[str]) -> list[
     ]
 
 
-def drawn(*charts: Chart) -> list[Chart]:
+def drawn(*charts: Chart) -> list[Picture]:
     """Return those charts that have something to show."""
     return [
         chart for chart in charts if any(y is not None for each in chart.series for y in each.y)
     ]
 
 
-def _between(found: Sequence[int], size_ns: int) -> list[int]:
+def between(found: Sequence[int], size_ns: int) -> list[int]:
+    """Return all pieces of time from the first to the last that is found."""
     present = sorted(set(found))
     if not present or (present[-1] - present[0]) // size_ns >= _MOST_BUCKETS:
         return present
     return list(range(present[0], present[-1] + 1, size_ns))
 
 
-def _label(at_ns: int, buckets: Buckets) -> str:
-    return moment(at_ns).strftime("%m-%d %H:00" if buckets.unit == "hour" else "%Y-%m-%d")
+def labels(places: Sequence[int], buckets: Buckets) -> list[str]:
+    """Return what to call pieces of time that begin at some moments."""
+    return [moment(at_ns).strftime(_LABELS[buckets.unit]) for at_ns in places]
 
 
 def _named(value: object) -> str:
