@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import threading
 
 import pytest
@@ -410,3 +411,13 @@ def test_trying_nothing_is_refused():
 def test_the_clock_is_left_as_it_was():
     cancel_everywhere(lambda: asyncio.sleep(1))
     assert run_virtual(lambda: asyncio.sleep(1, "fine")) == "fine"
+
+
+def test_what_was_frozen_before_stays_frozen():
+    async def work():
+        await asyncio.sleep(0)
+
+    gc.freeze()
+    frozen = gc.get_freeze_count()
+    cancel_everywhere(work)
+    assert gc.get_freeze_count() >= frozen > 0

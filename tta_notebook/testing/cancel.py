@@ -323,8 +323,11 @@ def _fail(heading: str, problems: list[str]) -> NoReturn:
 def _cheap_collections() -> Generator[None]:
     """Keep what exists already out of the garbage collections that follow every run."""
     gc.collect()
+    # What others have frozen (a test suite, a server that forks) is theirs to thaw.
+    was_frozen = gc.get_freeze_count() > 0
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if not was_frozen:
+            gc.unfreeze()
