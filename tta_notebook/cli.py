@@ -27,6 +27,8 @@ from tta_notebook.core.threads import run_blocking
 if TYPE_CHECKING:
     from tta_notebook.cost.totals import Totals
 
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - argparse has no public name for it
+
 INTERRUPTED = 130
 
 # The last moment that SQLite's integers can tell, in the year 2262.
@@ -51,15 +53,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tta", description="AI workflows from small primitives.")
     parser.add_argument("--version", action="version", version=f"tta-notebook {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_tutorials, _add_run, _add_export, _add_costs, _add_notebook, _add_local):
+        add(commands)
+    return parser
 
+
+def _add_tutorials(commands: Commands) -> None:
     quickstart = commands.add_parser("quickstart", help="run the first tutorial on the local model")
     quickstart.set_defaults(command=_quickstart)
-
     lab = commands.add_parser("lab", help="open JupyterLab on a copy of the tutorials")
     lab.add_argument("folder", nargs="?", type=Path, help="open this folder instead")
     lab.add_argument("--no-browser", action="store_true", help="only print the address")
     lab.set_defaults(command=_lab)
 
+
+def _add_run(commands: Commands) -> None:
     run = commands.add_parser("run", help="run a workflow of a module")
     run.add_argument("workflow", metavar="module:workflow")
     run.add_argument(
@@ -70,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--trace", action="store_true", help="print the trace to the error stream")
     run.set_defaults(command=_run)
 
+
+def _add_export(commands: Commands) -> None:
     export = commands.add_parser("export", help="write workflows of a notebook to a module")
     export.add_argument("notebook", type=Path)
     export.add_argument("workflows", nargs="+", metavar="NAME")
@@ -78,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--force", action="store_true", help="write over a file that is there")
     export.set_defaults(command=_export)
 
+
+def _add_costs(commands: Commands) -> None:
     costs = commands.add_parser("costs", help="say what calls to models have cost")
     costs.add_argument(
         "--by",
@@ -91,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     costs.add_argument("--json", action="store_true", help="print it as JSON")
     costs.set_defaults(command=_costs)
 
+
+def _add_notebook(commands: Commands) -> None:
     notebook = commands.add_parser("notebook", help="notebooks for a repository").add_subparsers(
         required=True, metavar="ACTION"
     )
@@ -105,6 +119,8 @@ def _parser() -> argparse.ArgumentParser:
         "sanitize-file", help="print where the file for nbval's --nbval-sanitize-with is"
     ).set_defaults(command=_notebook_sanitize_file)
 
+
+def _add_local(commands: Commands) -> None:
     local = commands.add_parser("local", help="the embedded model").add_subparsers(
         required=True, metavar="ACTION"
     )
@@ -116,7 +132,6 @@ def _parser() -> argparse.ArgumentParser:
     local.add_parser("status", help="say what `local` stands for").set_defaults(
         command=_local_status
     )
-    return parser
 
 
 # Each command imports what it needs: `tta local status` starts without a notebook in sight.
