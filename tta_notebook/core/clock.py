@@ -11,8 +11,8 @@ from contextlib import contextmanager
 # Read as `clock.source()` on the hot path: a module attribute that calls straight into C.
 source: Callable[[], int] = time.perf_counter_ns
 
-# From the monotonic clock to the Unix epoch.
-_offset_ns: int | None = None
+# From the monotonic clock to the Unix epoch: one per process, so that spans stay ordered.
+offset_ns: int = time.time_ns() - time.perf_counter_ns()
 
 
 def monotonic_ns() -> int:
@@ -27,10 +27,7 @@ def monotonic() -> float:
 
 def wall_ns(instant_ns: int) -> int:
     """Return nanoseconds since the Unix epoch for an instant of the monotonic clock."""
-    global _offset_ns  # noqa: PLW0603 - one anchor per process, so that spans stay ordered
-    if _offset_ns is None:
-        _offset_ns = time.time_ns() - time.perf_counter_ns()
-    return instant_ns + _offset_ns
+    return instant_ns + offset_ns
 
 
 def now_ns() -> int:

@@ -11,7 +11,7 @@ from tta_notebook.core.deadline import Deadline
 from tta_notebook.core.errors import ConfigurationError
 from tta_notebook.core.events import Span
 from tta_notebook.core.guarding import each_once
-from tta_notebook.core.here import Active, here
+from tta_notebook.core.here import Active, current
 from tta_notebook.core.ids import span_ids
 from tta_notebook.core.shared import Shared
 from tta_notebook.core.standing import standing
@@ -415,7 +415,7 @@ HERE = cast("WorkflowContext", None)
 
 def current_context() -> WorkflowContext | None:
     """Return the context of the step that is running here, or None outside of a run."""
-    found = here.get()
+    found = current()
     return context_of(found) if isinstance(found, Span) else found
 
 

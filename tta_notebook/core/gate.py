@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from tta_notebook.core import clock
-from tta_notebook.core.here import here
+from tta_notebook.core.here import current
 
 if TYPE_CHECKING:
     from tta_notebook.core.deadline import Deadline
@@ -129,7 +129,7 @@ class Gate:
 
 def gate_here() -> Gate | None:
     """Return the gate of the run that the code here belongs to, if it has one."""
-    found = here.get()
+    found = current()
     run = None if found is None else found.run
     return None if run is None else run.gate
 

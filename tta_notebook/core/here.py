@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 # Making one for every step would be an eighth of what a traced step costs.
 here: ContextVar[WorkflowContext | Span | None] = ContextVar("tta_notebook.here", default=None)
 
+# Bound once: asked of an imported name, CPython 3.11 makes the bound method anew for each call.
+current, make_current = here.get, here.set
+
 
 class Active:
     """Makes a context the current one inside a `with` block.
@@ -26,10 +29,10 @@ class Active:
         self._context = context
 
     def __enter__(self) -> WorkflowContext:
-        self._previous = here.get()
-        here.set(self._context)
+        self._previous = current()
+        make_current(self._context)
         return self._context
 
     def __exit__(self, *_: object) -> None:
         # By value, not by token: a stream may be closed from another context than it began in.
-        here.set(self._previous)
+        make_current(self._previous)

@@ -26,7 +26,7 @@ from tta_notebook.core.context import (
 from tta_notebook.core.deadline import Deadline, bounded, bounded_stream
 from tta_notebook.core.errors import StepTimeoutError
 from tta_notebook.core.events import Span, StreamChunk
-from tta_notebook.core.here import here
+from tta_notebook.core.here import current, make_current
 from tta_notebook.core.ids import span_ids
 from tta_notebook.core.run import Run
 from tta_notebook.core.stream import stream
@@ -95,12 +95,12 @@ async def run_root(
     plain = plain_root() if context is None else entered(context, None, None, PLAIN)
     if plain.deadline is not None:
         own = _kept(own)
-    previous = here.get()
-    here.set(plain)
+    previous = current()
+    make_current(plain)
     try:
         return await own(primitive, input_data, plain)
     finally:
-        here.set(previous)
+        make_current(previous)
 
 
 async def run_step(
@@ -114,8 +114,8 @@ async def run_step(
     span = Span(context, primitive, span_ids.next(), clock.source())
     child = context.derive(run, span, WATCHED)
     run.begin(span, input_data)
-    previous = here.get()
-    here.set(child)
+    previous = current()
+    make_current(child)
     try:
         if child.shared.step_store is None:
             result = await own(primitive, input_data, child)
@@ -128,7 +128,7 @@ async def run_step(
         run.finish(span, result)
         return result
     finally:
-        here.set(previous)
+        make_current(previous)
 
 
 async def _run_narrowed(
@@ -184,7 +184,7 @@ async def run_chain(steps: Sequence[Step], value: Any, context: WorkflowContext)
             value = await step.execute(value, context)
         return value
     # The names below are bound before the loop because it is what every traced step costs.
-    next_id, set_current, begin, finish = span_ids.next, here.set, run.begin, run.finish
+    next_id, set_current, begin, finish = span_ids.next, make_current, run.begin, run.finish
     now_ns = clock.source()
     try:
         for step, direct in steps:

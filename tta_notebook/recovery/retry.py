@@ -13,7 +13,6 @@ from tta_notebook.core.checked import UNSET, UnsetType
 from tta_notebook.core.context import HERE, PLAIN, WorkflowContext
 from tta_notebook.core.deadline import END, Deadline, bounded, next_piece
 from tta_notebook.core.errors import ConfigurationError, StepTimeoutError
-from tta_notebook.core.here import here
 from tta_notebook.core.primitive import Chunks, TIn, TOut
 from tta_notebook.core.wrapper import WrapperPrimitive
 from tta_notebook.recovery.backoff import Backoff, Jitter, Schedule
@@ -113,7 +112,7 @@ class RetryPrimitive(WrapperPrimitive[TIn, TOut]):
             checked.alone(_OWNER, "strategy", {"max_retries": max_retries, **delays})
         self.max_retries = _max_retries(strategy, max_retries)
         self.backoff = _backoff(delays) if strategy is None else strategy.backoff(_OWNER)
-        self.uniform = random.uniform if rng is None else _checked_rng(rng).uniform
+        self.uniform = _uniform if rng is None else _checked_rng(rng).uniform
         self.condition = None if retry_on is None else ErrorTest(_OWNER, "retry_on", retry_on)
         self._rejects = result_test(_OWNER, "retry_if_result", retry_if_result)
         self.attempt_timeout_seconds = _optional(
@@ -309,14 +308,8 @@ async def _bounded(
     on_late: Callable[[], object] | None = None,
 ) -> T:
     """Await work within its time, with `inside` as the current context."""
-    # Not `with inside.active()`: contextlib sets the traceback of what passes through it, which an
-    # error that is a frozen dataclass refuses.
-    previous = here.get()
-    here.set(inside)
-    try:
+    with inside.active():
         return await bounded(work, timeout_s, too_late, on_late)
-    finally:
-        here.set(previous)
 
 
 class _Over(Exception):  # noqa: N818 - it never leaves this file
@@ -362,6 +355,12 @@ def _backoff(delays: dict[str, Any]) -> Backoff:
     if "backoff_factor" in given:
         given["factor"] = given.pop("backoff_factor")
     return Backoff(**given, owner=_OWNER)
+
+
+def _uniform(low: float, high: float) -> float:
+    # random.uniform itself is a method of one generator, which would be pickled with its state: all
+    # copies would then wait equally long.
+    return random.uniform(low, high)  # noqa: S311 - chance, not secrecy
 
 
 def _checked_rng(rng: random.Random) -> random.Random:

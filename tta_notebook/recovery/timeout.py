@@ -13,7 +13,7 @@ from tta_notebook.core.context import HERE, WorkflowContext
 from tta_notebook.core.deadline import END, Deadline, bounded, next_piece
 from tta_notebook.core.errors import ConfigurationError, StepTimeoutError, TimeoutKind
 from tta_notebook.core.events import StreamChunk
-from tta_notebook.core.here import here
+from tta_notebook.core.here import current, make_current
 from tta_notebook.core.primitive import Chunks, TIn, TOut, WorkflowPrimitive
 from tta_notebook.core.wrapper import WrapperPrimitive
 
@@ -102,8 +102,8 @@ class TimeoutPrimitive(WrapperPrimitive[TIn, TOut]):
         deadline = Deadline.after(self.timeout_seconds, context.deadline)
         inside = context.until(deadline)
         too_late = _TooLate(self, "own", self.timeout_seconds)
-        previous = here.get()
-        here.set(inside)
+        previous = current()
+        make_current(inside)
         try:
             work = self.primitive.execute(input_data, inside)
             if self.abandon_after_seconds is not None:
@@ -113,10 +113,10 @@ class TimeoutPrimitive(WrapperPrimitive[TIn, TOut]):
         except StepTimeoutError as error:
             if error is not too_late.error:
                 raise
-            here.set(previous)
+            make_current(previous)
             return cast("TOut", await self._instead(error, input_data, context))
         finally:
-            here.set(previous)
+            make_current(previous)
         if context.span is not None and (over_ns := clock.source() - deadline.at_ns) > 0:
             context.note("overran", by_s=over_ns / 1e9)
         return result
