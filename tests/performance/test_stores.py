@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import os
+import pickle
 import signal
 import sqlite3
 import subprocess
@@ -705,3 +706,24 @@ def test_redis_has_few_connections(redis_server):
         return clients
 
     assert asyncio.run(main()) <= 33
+
+
+def test_a_copy_of_a_redis_store_finds_what_the_original_has_stored(redis_server):
+    asked = []
+
+    def answer(text):
+        asked.append(text)
+        return text.upper()
+
+    async def main():
+        cached = CachePrimitive(
+            answer, store=RedisStore(redis_server.url, prefix="a:", timeout_seconds=5), version=1
+        )
+        await cached("hello")
+        # By reference, so that both ask the same function.
+        store = pickle.loads(pickle.dumps(cached.store))  # noqa: S301 - our own bytes
+        copy = CachePrimitive(answer, store=store, version=1)
+        return await copy("hello"), copy.get_stats()["hits"], repr(store), store.timeout_seconds
+
+    assert asyncio.run(main()) == ("HELLO", 1, "<RedisStore 'a:'>", 5)
+    assert asked == ["hello"]

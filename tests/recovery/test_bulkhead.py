@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import pickle
 import threading
 
 import pytest
@@ -16,6 +17,7 @@ from tta_notebook import (
     WorkflowContext,
     capture,
 )
+from tta_notebook.core.travel import Trip, travelling
 from tta_notebook.recovery.bulkhead import BulkheadPrimitive
 from tta_notebook.recovery.places import Places
 from tta_notebook.testing import cancel_everywhere, run_virtual
@@ -306,3 +308,63 @@ def test_a_streams_wait_ends_at_the_deadline_of_its_context():
         return asyncio.get_running_loop().time(), step.waiting
 
     assert run_virtual(main) == (3, 0)
+
+
+# Copies in other processes
+
+
+TALLY = []
+
+
+async def tallied(told):
+    TALLY.append(1)
+    try:
+        await asyncio.sleep(1)
+        return len(TALLY)
+    finally:
+        TALLY.pop()
+
+
+def copies(step, shares):
+    with travelling(Trip(shares)):
+        blob = pickle.dumps(step)
+    return [pickle.loads(blob) for _ in range(shares)]  # noqa: S301 - our own bytes
+
+
+@given(st.integers(1, 12), st.integers(1, 6), st.none() | st.integers(0, 20))
+def test_all_copies_together_have_no_more_places_than_the_bulkhead(places, shares, queue):
+    step = BulkheadPrimitive(tallied, places, max_queue=queue)
+    if shares > places:
+        with pytest.raises(ConfigurationError, match=f"divided among {shares} worker processes"):
+            copies(step, shares)
+        return
+
+    async def main():
+        made = copies(step, shares)
+        running = [asyncio.create_task(together(copy, range(5))) for copy in made]
+        await asyncio.sleep(0.5)
+        most = sum(copy.running for copy in made), sum(copy.waiting for copy in made)
+        ended = [number for task in running for number in await task]
+        return most, max(number for number in ended if isinstance(number, int))
+
+    (running, waiting), most = run_virtual(main)
+    assert running <= places
+    assert most <= places
+    if queue is not None:
+        assert waiting <= queue
+    # And no places are wasted that can be divided.
+    assert running == min(5, places // shares) * shares
+
+
+def test_a_copy_begins_with_all_of_its_places_free():
+    async def main():
+        step = BulkheadPrimitive(tallied, 2, max_queue=4, max_wait_seconds=3)
+        calls = asyncio.create_task(together(step, range(4)))
+        await asyncio.sleep(0.5)
+        copy, _ = copies(step, 2)
+        assert (step.running, step.waiting) == (2, 2)
+        assert (copy.running, copy.waiting) == (0, 0)
+        assert (copy.max_concurrent, copy.max_queue, copy.max_wait_seconds) == (1, 2, 3)
+        await calls
+
+    run_virtual(main)

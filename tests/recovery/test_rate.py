@@ -24,6 +24,7 @@ from tta_notebook import (
     capture,
 )
 from tta_notebook.core import clock
+from tta_notebook.core.travel import Trip, travelling
 from tta_notebook.recovery.rate import RateLimit
 from tta_notebook.recovery.rate_headers import allowance, duration_s
 from tta_notebook.testing import cancel_everywhere, run_virtual
@@ -426,6 +427,99 @@ def test_a_limit_of_nothing_is_refused():
 def test_a_copy_in_another_process_would_be_another_limit():
     with pytest.raises(TypeError, match="a limit of its own"):
         pickle.dumps(RateLimit(requests_per_minute=1))
+
+
+# Copies in other processes
+
+
+def copies(limit, shares):
+    with travelling(Trip(shares)):
+        blob = pickle.dumps(limit)
+    return [pickle.loads(blob) for _ in range(shares)]  # noqa: S301 - our own bytes
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 300), st.floats(0.02, 1), st.integers(1, 8), st.integers(0, 100))
+def test_all_copies_together_let_through_what_the_limit_would(rate, burst, shares, used):
+    horizon_s = 60
+
+    async def main():
+        limit = RateLimit(requests_per_minute=rate, burst=burst)
+        capacity = limit.free("requests")
+        limit.give_back({"requests": -used})
+        if capacity < shares:
+            with pytest.raises(ConfigurationError, match=f"divided among {shares} worker"):
+                copies(limit, shares)
+            return
+        level, let_through = limit.free("requests"), []
+
+        async def ask(copy):
+            while True:
+                await copy.acquire(0, NOBODY)
+                if now() > horizon_s:
+                    return
+                let_through.append(now())
+
+        await asyncio.gather(*map(ask, copies(limit, shares)))
+        for number, at_s in enumerate(sorted(let_through), 1):
+            assert number <= level + rate / 60 * at_s + 1e-6
+        # Nor much less: a copy wastes less than a request before and after.
+        assert len(let_through) >= level + rate / 60 * horizon_s - 2 * shares
+
+    run_virtual(main)
+
+
+def test_copies_divide_tokens_and_what_was_taken_of_them():
+    async def main():
+        limit = RateLimit(tokens_per_minute=6_000, burst=0.5, name="tier 1")
+        await limit.acquire(1_000, NOBODY)
+        first, *others = copies(limit, 4)
+        assert [copy.free("tokens") for copy in (first, *others)] == pytest.approx([500] * 4)
+        assert not first.limits("requests")
+        await asyncio.sleep(5)
+        assert first.free("tokens") == pytest.approx(500 + 5 * 25)
+        await asyncio.sleep(60)
+        assert first.free("tokens") == pytest.approx(750)
+        with pytest.raises(LimitExceededError, match="than 750 of this share of 4 can be had"):
+            await first.acquire(751, NOBODY)
+        again, _ = copies(first, 2)
+        with pytest.raises(LimitExceededError, match="than 375 of this share of 8 can be had"):
+            await again.acquire(376, NOBODY)
+
+    run_virtual(main)
+
+
+def test_copies_wait_as_long_as_the_provider_said():
+    async def main():
+        limit = RateLimit(requests_per_minute=600)
+        limit.observe({}, retry_after_s=7)
+        spent = RateLimit(requests_per_minute=600)
+        reset = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "9s"}
+        spent.observe(reset)
+        await asyncio.sleep(2)
+        ends = []
+        for (copy, _), left_s in ((copies(limit, 2), 5), (copies(spent, 2), 7)):
+            start = now()
+            await copy.acquire(0, NOBODY)
+            ends.append((round(now() - start, 6), left_s))
+            await asyncio.sleep(0)
+        return ends
+
+    # The second copy was made when the first had waited.
+    assert run_virtual(main) == [(5, 5), (2, 7)]
+
+
+def test_a_copy_keeps_who_waits_in_line_at_home():
+    async def main():
+        limit = RateLimit(requests_per_minute=60, burst=0.05, max_wait_seconds=30, name="slow")
+        waiting = asyncio.create_task(times(limit, [0] * 5))
+        await asyncio.sleep(0.5)
+        (copy,) = copies(limit, 1)
+        assert (copy.name, copy.max_wait_seconds) == ("slow", 30)
+        assert await times(copy, [0]) == [1.0]
+        return await waiting
+
+    assert run_virtual(main) == [0, 0, 0, 1, 2]
 
 
 def test_refusals_say_all_there_is_to_say():

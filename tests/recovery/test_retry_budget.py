@@ -121,6 +121,21 @@ def test_it_travels_with_its_numbers_and_without_its_counts():
     assert repr(copy) == "<RetryBudget 2 of 2 retries left>"
 
 
+def test_copies_of_a_budget_for_a_name_are_the_one_of_their_process():
+    one = RetryPrimitive(MockPrimitive("ask"), target="m-7")
+    copy = pickle.loads(pickle.dumps(one))  # noqa: S301 - our own bytes
+    assert copy.budget is budgets.of("m-7")
+
+
+def test_steps_that_share_a_budget_for_a_step_share_its_copy():
+    step = MockPrimitive("ask")
+    pair = RetryPrimitive(step), RetryPrimitive(TimeoutPrimitive(step, 5))
+    one, other = pickle.loads(pickle.dumps(pair))  # noqa: S301 - our own bytes
+    assert one.budget is other.budget
+    assert one.budget.target is one.primitive
+    assert one.budget is not pair[0].budget
+
+
 # Whose it is
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
@@ -35,8 +35,20 @@ class PerLoop(Generic[T]):
 
     def __init__(self, open_resource: Callable[[], Opened[T]]) -> None:
         self._open = open_resource
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
         self._lock = threading.Lock()
         self._held: WeakKeyDictionary[asyncio.AbstractEventLoop, _Held[T]] = WeakKeyDictionary()
+
+    # A copy opens its own: what is held belongs to loops of this process
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_open": self._open}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start_afresh()
 
     async def get(self) -> T:
         """Return the running loop's resource, opening it if this is the first time."""

@@ -76,6 +76,10 @@ class FastestRoute:
         self._smoothing = smoothing
         self._penalty_s = penalty_s
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Elsewhere, calls take other times.
+        return type(self), (tuple(self.latency_s), self._smoothing, self._penalty_s)
+
     def __call__(self, input_data: Any, context: WorkflowContext) -> str:  # noqa: ARG002 - the protocol's signature
         """Return the fastest route so far."""
         return min(self.latency_s, key=self.latency_s.__getitem__)
@@ -109,6 +113,9 @@ class LeastLoadedRoute:
         self._routes = tuple(routes)
         _demand_routes("LeastLoadedRoute", self._routes)
         self.under_way: Counter[str] = Counter()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._routes,)  # what is under way here ends here
 
     def __call__(self, input_data: Any, context: WorkflowContext) -> str:  # noqa: ARG002 - the protocol's signature
         """Return the least loaded route."""

@@ -33,6 +33,9 @@ class Standing:
         self.prices: Prices | None = None
         self.backends: Mapping[str, Any] | None = None
 
+    def __reduce__(self) -> str:
+        return "standing"  # what stands in another process is that process's affair
+
     def set_guards(self, guards: Iterable[Guard]) -> None:
         """Put these in the place of those that were configured before."""
         self.configured = tuple(guards)

@@ -20,7 +20,7 @@ import secrets
 import weakref
 from typing import Any, NamedTuple
 
-from tta_notebook.core.places import Slot
+from tta_notebook.core.places import MISSING, Fixed, Slot
 from tta_notebook.core.versioning import Walk
 
 # What takes longer to hash than most answers take to look up: a tenth of a millisecond and more.
@@ -101,6 +101,24 @@ class VersionWatch:
         # Tokens of what cannot be referred to weakly, with the object: its id stays its own.
         self._kept: dict[int, tuple[object, str]] = {}
         self._take()
+
+    # What it looks at are places in this process's memory. A copy takes the version anew when it is
+    # first asked: while it is loaded, the thing may be half there.
+
+    def __getstate__(self) -> tuple[object]:
+        return (self._thing,)
+
+    def __setstate__(self, state: tuple[object]) -> None:
+        (self._thing,) = state
+        self.is_whole = False
+        self._active = 0
+        self._is_looking = False
+        self._frozen = {}
+        self._kept = {}
+        self._version = ""
+        self._mutables: list[_Mutable] = []
+        # A place that seems to have changed, so that `current` looks, which costs it nothing later.
+        self._names = [_Rebound(Fixed(None, "not looked at yet"), MISSING)]
 
     def current(self) -> str:
         """Return the version as of now."""

@@ -123,9 +123,21 @@ class FileBooks:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._database = Database(path, migrations=[_TABLE])
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
         self._lock = threading.Lock()
         self._waiting: list[LedgerEntry] = []
         self._has_complained = False
+
+    # A copy in another process writes to the same file; what waits here is booked here, once
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_database": self._database}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start_afresh()
 
     @property
     def waiting(self) -> int:

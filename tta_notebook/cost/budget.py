@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, SupportsIndex
 from weakref import WeakKeyDictionary
 
-from tta_notebook.core import checked
+from tta_notebook.core import checked, travel
 from tta_notebook.core.context import WorkflowContext
 from tta_notebook.core.errors import (
     ArgumentError,
@@ -121,9 +121,27 @@ class Budget:
         self._on_event = on_event
         self._ledger = ledger
         self._file = None if path is None else self._opened(path, name)
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
         self._desks: dict[tuple[str, str], Desk] = {}
         self._runs: WeakKeyDictionary[Shared, dict[str, Desk]] = WeakKeyDictionary()
         self._lock = threading.Lock()
+
+    # A copy in another process spends from the same file; what is set aside here stays here
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        if self._file is None:
+            return travel.by_reference(self)
+        return super().__reduce_ex__(protocol)
+
+    def __getstate__(self) -> dict[str, Any]:
+        stays = ("_desks", "_runs", "_lock")
+        return {name: value for name, value in self.__dict__.items() if name not in stays}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start_afresh()
 
     def __repr__(self) -> str:
         return f"<Budget {self.name!r} {shown(self.limit_pico)} per {self.per}>"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any, ClassVar, TypeAlias, cast, overload
 
 from tta_notebook.core import checked
@@ -17,7 +16,7 @@ from tta_notebook.core.usage import Usage
 from tta_notebook.llm.holds import Holds, guards_of, need_input_bound
 from tta_notebook.llm.models import chosen_embedder
 from tta_notebook.llm.pricing import quote_of
-from tta_notebook.llm.sentence_encoder import SentenceEncoder
+from tta_notebook.llm.sentence_encoder import local_encoder
 from tta_notebook.llm.text import Source
 from tta_notebook.llm.usage import estimate_tokens
 
@@ -165,15 +164,9 @@ class _FunctionEmbedder:
         return await self._call(list(texts), cast("WorkflowContext", None))
 
 
-@cache
-def _local() -> SentenceEncoder:
-    # One for all: it holds 32 MB.
-    return SentenceEncoder()
-
-
 def _chosen(model: Any) -> Embedder:
     if model == "local":
-        return _local()
+        return local_encoder()
     if not isinstance(model, (str, type)):
         if callable(getattr(model, "embed", None)):
             return cast("Embedder", model)

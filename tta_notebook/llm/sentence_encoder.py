@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -33,6 +34,9 @@ class SentenceEncoder:
     def __init__(self) -> None:
         self._model: Any = None
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return local_encoder, ()  # a copy loads the model of its own process
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return one vector of 512 numbers per text.
@@ -71,3 +75,9 @@ class SentenceEncoder:
             # More threads are slower on short texts, and fight with the language model.
             self._model = encoder.USE(threads=1)
         return self._model
+
+
+@cache
+def local_encoder() -> SentenceEncoder:
+    """Return the one for all of this process: it holds 32 MB."""
+    return SentenceEncoder()

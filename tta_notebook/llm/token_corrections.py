@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from tta_notebook.core.checked import count
 
@@ -55,6 +56,11 @@ class TokenCorrections:
         self._max_models = count("TokenCorrections", "max_models", max_models)
         self._models: OrderedDict[str, _Seen] = OrderedDict()
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy learns for itself, and is careful until it has.
+        kept = {"least_calls": self._least_calls, "max_models": self._max_models}
+        return partial(type(self), **kept), ()
 
     def record(self, model: str, *, bound: int, real: int) -> None:
         """Take note of a call: the bound before it, uncorrected, and its real input tokens.

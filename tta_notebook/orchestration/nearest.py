@@ -59,7 +59,7 @@ class NearestClassifier:
         self._embedder = embedder
         self._kinds = dict(examples)
         self._examples: tuple[_Example, ...] = ()
-        self._lock = PerLoop(lambda: Opened(asyncio.Lock()))
+        self._lock = PerLoop(_lock)
 
     def parts(self) -> Sequence[tuple[str, WorkflowPrimitive[Any, Any]]]:
         """Return the embedder, where it is a step."""
@@ -85,6 +85,10 @@ class NearestClassifier:
                     pairs = zip(self._kinds.items(), vectors, strict=True)
                     self._examples = tuple(_Example(*pair, vector) for pair, vector in pairs)
         return self._examples
+
+
+def _lock() -> Opened[asyncio.Lock]:
+    return Opened(asyncio.Lock())
 
 
 def _cosine(one: Sequence[float], other: Sequence[float]) -> float:

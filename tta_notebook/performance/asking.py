@@ -94,6 +94,9 @@ class Asking:
         # Kept here: a loop itself keeps only weak references to the tasks it runs.
         self._refreshes: set[Flight[Any]] = set()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_refreshes": set[Flight[Any]]()}
+
     # Whole answers
 
     async def answer(self, question: Question) -> Any:

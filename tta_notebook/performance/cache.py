@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any, ClassVar, cast
 
 from tta_notebook.core import canonical, checked, clock
+from tta_notebook.core.chance import Chance
 from tta_notebook.core.checked import UNSET, UnsetType
 from tta_notebook.core.chunks import Chunks
 from tta_notebook.core.context import HERE, WorkflowContext, current_context
@@ -112,7 +113,7 @@ class CachePrimitive(WrapperPrimitive[TIn, TOut]):
             negative_ttl=negative_ttl,
         )
         self._is_early_on = self._freshness.beta > 0
-        self._rng = rng or random.Random()  # noqa: S311 - chance, not secrecy
+        self._rng = rng or Chance()
         # Not made of the step's code here: what wraps this one walks through to the step itself,
         # also when the step, in turn, calls this cache.
         self.version = _checked_version(version)

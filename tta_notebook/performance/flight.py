@@ -287,6 +287,9 @@ class Flights:
     def __len__(self) -> int:
         return len(self._table)
 
+    def __reduce__(self) -> tuple[type[Flights], tuple[str]]:
+        return type(self), (self.name,)  # what is under way is so on loops of this process
+
     def find(self, key: str) -> Flight[Any] | None:
         """Return the flight under way for `key` on this loop.
 

@@ -54,6 +54,10 @@ class Keys:
         self._prefixes: dict[Any, blake2b] = {}
         self._texts: dict[Any, str] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Half-made hashes cannot be pickled; a copy makes its own.
+        return {**self.__dict__, "_prefixes": {}, "_texts": {}}
+
     def simple(self, version: str, input_data: Any, context: WorkflowContext) -> str:
         """Return the key where no function has a say in it.
 

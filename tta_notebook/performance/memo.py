@@ -71,6 +71,9 @@ class Memo:
         self._kept = MemoryStore(*self._bounds)
         self._last: dict[str, tuple[object, RunMemo]] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._bounds  # a copy has seen no runs
+
     def __repr__(self) -> str:
         return f"<Memo of {len(self._kept)} steps with their inputs>"
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from itertools import count
 from typing import Any, ClassVar, NamedTuple, cast
 
 from tta_notebook.core import checked, chunks, clock
@@ -19,23 +17,15 @@ from tta_notebook.core.protocols import Embedder
 from tta_notebook.core.usage import Tally
 from tta_notebook.core.version import VersionWatch
 from tta_notebook.core.wrapper import WrapperPrimitive
+from tta_notebook.performance.alike import Alike, Kept
 from tta_notebook.performance.copies import copied
 from tta_notebook.performance.keys import Keys, Scope
-from tta_notebook.performance.neighbours import Neighbours
+from tta_notebook.performance.statistics import Statistics
 from tta_notebook.performance.veto import veto as no_other_answer
 
 _OWNER = "SemanticCachePrimitive"
 
 Veto = Callable[[str, str], str | None]
-
-
-class _Kept(NamedTuple):
-    """An answer to a text."""
-
-    text: str
-    value: Any
-    spent: Tally
-    stored_s: float
 
 
 class SemanticCachePrimitive(WrapperPrimitive[TIn, TOut]):
@@ -113,11 +103,8 @@ class SemanticCachePrimitive(WrapperPrimitive[TIn, TOut]):
         self._watch = VersionWatch(self.primitive if version is None else None)
         self._stated_version = None if version is None else str(version)
         self._keys = Keys(_OWNER, self.primitive.name, scope, None)
-        self._numbers = count()
-        # By what must be equal, and in the order of their use.
-        self._partitions: dict[str, Neighbours[_Kept]] = {}
-        self._used: OrderedDict[int, str] = OrderedDict()
-        self._hits = self._misses = self._vetoes = self._errors = self._tokens_saved = 0
+        self._alike = Alike(self.max_size, self.ttl_seconds)
+        self._counts = Statistics()
 
     async def execute(self, input_data: TIn, context: WorkflowContext = HERE) -> TOut:
         """Give the answer to a question that means the same, or ask.
@@ -159,21 +146,20 @@ class SemanticCachePrimitive(WrapperPrimitive[TIn, TOut]):
 
     def get_stats(self) -> dict[str, Any]:
         """Return what was counted; `hit_rate` is in per cent."""
-        lookups = self._hits + self._misses
+        counts = self._counts
         return {
-            "size": len(self._used),
-            "hits": self._hits,
-            "misses": self._misses,
-            "vetoes": self._vetoes,
-            "errors": self._errors,
-            "tokens_saved": self._tokens_saved,
-            "hit_rate": 100 * self._hits / lookups if lookups else 0.0,
+            "size": len(self._alike),
+            "hits": counts.hits,
+            "misses": counts.misses,
+            "vetoes": counts.vetoes,
+            "errors": counts.errors,
+            "tokens_saved": counts.tokens_saved,
+            "hit_rate": counts.hit_rate,
         }
 
     def clear(self) -> None:
         """Forget all answers."""
-        self._partitions.clear()
-        self._used.clear()
+        self._alike.clear()
 
     # Where an input belongs
 
@@ -185,7 +171,7 @@ class SemanticCachePrimitive(WrapperPrimitive[TIn, TOut]):
         try:
             (vector,) = await self._embedder.embed([text])
         except Exception as error:  # noqa: BLE001 - a cache's back end
-            self._errors += 1
+            self._counts.errors += 1
             context.note("cache_error", operation="embed", error=f"{type(error).__name__}: {error}")
         return _Place(text, version, partition, vector)
 
@@ -213,30 +199,28 @@ class SemanticCachePrimitive(WrapperPrimitive[TIn, TOut]):
 
     # Looking up and keeping
 
-    def _found(self, place: _Place, context: WorkflowContext) -> _Kept | None:
-        partition = self._partitions.get(place.partition)
-        if partition is not None and place.vector is not None:
-            self._drop_expired(partition)
+    def _found(self, place: _Place, context: WorkflowContext) -> Kept | None:
+        if place.vector is not None:
             try:
-                for near in partition.to(place.vector, self.threshold):
+                for near in self._alike.near(place.partition, place.vector, self.threshold):
                     why = None if self._veto is None else self._veto(place.text, near.item.text)
                     if why is None:
-                        self._used.move_to_end(near.key)
+                        self._alike.used(near.key)
                         self._note_hit(near.item, near.similarity, context)
                         return near.item
-                    self._vetoes += 1
+                    self._counts.vetoes += 1
                     context.note("veto", similarity=near.similarity, because=why)
             except ValueError as error:  # vectors of another length: the embedder was changed
-                self._errors += 1
+                self._counts.errors += 1
                 context.note("cache_error", operation="compare", error=str(error))
-        self._misses += 1
+        self._counts.misses += 1
         context.note("cache", hit=False, semantic=True)
         return None
 
-    def _note_hit(self, kept: _Kept, similarity: float, context: WorkflowContext) -> None:
+    def _note_hit(self, kept: Kept, similarity: float, context: WorkflowContext) -> None:
         saved = kept.spent.saved()
-        self._hits += 1
-        self._tokens_saved += saved["saved"]
+        self._counts.hits += 1
+        self._counts.tokens_saved += saved["saved"]
         context.note(
             "cache",
             hit=True,
@@ -246,7 +230,7 @@ class SemanticCachePrimitive(WrapperPrimitive[TIn, TOut]):
             **saved,
         )
 
-    def _given(self, kept: _Kept, context: WorkflowContext) -> Any:
+    def _given(self, kept: Kept, context: WorkflowContext) -> Any:
         value = copied(kept.value)
         context.reused(value)
         return value
@@ -258,29 +242,11 @@ class SemanticCachePrimitive(WrapperPrimitive[TIn, TOut]):
         try:
             value = copied(result)
         except Exception as error:  # noqa: BLE001 - copying runs the value's own code
-            self._errors += 1
+            self._counts.errors += 1
             context.note("cache_error", operation="copy", error=f"{type(error).__name__}: {error}")
             return
-        number = next(self._numbers)
-        kept = _Kept(place.text, value, spent.or_of(result), clock.monotonic())
-        partition = self._partitions.setdefault(place.partition, Neighbours())
-        partition.put(number, place.vector, kept)
-        self._used[number] = place.partition
-        while len(self._used) > self.max_size:
-            self._forget(*self._used.popitem(last=False))
-
-    def _drop_expired(self, partition: Neighbours[_Kept]) -> None:
-        if self.ttl_seconds is None:
-            return
-        limit_s = clock.monotonic() - self.ttl_seconds
-        for number in partition.keys_where(lambda kept: kept.stored_s <= limit_s):
-            self._forget(number, self._used.pop(number))
-
-    def _forget(self, number: int, name: str) -> None:
-        partition = self._partitions[name]
-        partition.drop(number)
-        if not len(partition):
-            del self._partitions[name]
+        kept = Kept(place.text, value, spent.or_of(result), clock.monotonic())
+        self._alike.keep(place.partition, place.vector, kept)
 
 
 class _Place(NamedTuple):

@@ -7,10 +7,10 @@ from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Any, ClassVar
 
-from tta_notebook.core import checked, clock
+from tta_notebook.core import checked, clock, travel
 from tta_notebook.core.context import HERE, WorkflowContext
 from tta_notebook.core.deadline import bounded
-from tta_notebook.core.errors import BulkheadFullError
+from tta_notebook.core.errors import BulkheadFullError, ConfigurationError
 from tta_notebook.core.primitive import Chunks, TIn, TOut
 from tta_notebook.core.wrapper import WrapperPrimitive
 from tta_notebook.recovery.places import Places
@@ -20,7 +20,8 @@ class BulkheadPrimitive(WrapperPrimitive[TIn, TOut]):
     """Lets so many calls of a step run at once; others wait in line, up to a length and a time.
 
     The line is fair, and a caller that is cancelled leaves it without harm to the others. One
-    object limits its calls from all runs, loops and threads together.
+    object limits its calls from all runs, loops and threads together; its copies in the workers of
+    a cluster share out the places, and those of the line.
 
     Args:
         primitive: what is limited; whatever `>>` takes.
@@ -50,14 +51,23 @@ class BulkheadPrimitive(WrapperPrimitive[TIn, TOut]):
     ) -> None:
         super().__init__(primitive, prefix="bulkhead", name=name)
         owner = "BulkheadPrimitive"
-        self.max_concurrent = checked.count(owner, "max_concurrent", max_concurrent)
+        places = checked.count(owner, "max_concurrent", max_concurrent)
         if max_queue is not None:
             max_queue = checked.count(owner, "max_queue", max_queue, least=0)
         if max_wait_seconds is not None:
             max_wait_seconds = checked.seconds(owner, "max_wait_seconds", max_wait_seconds)
-        self.max_queue = max_queue
         self.max_wait_seconds = max_wait_seconds
-        self._places = Places(self.max_concurrent)
+        self._places = _Room(places, max_queue, self.name)
+
+    @property
+    def max_concurrent(self) -> int:
+        """How many calls run at once."""
+        return self._places.count
+
+    @property
+    def max_queue(self) -> int | None:
+        """How many may wait; None for any number."""
+        return self._places.max_queue
 
     @property
     def running(self) -> int:
@@ -119,3 +129,29 @@ class BulkheadPrimitive(WrapperPrimitive[TIn, TOut]):
             "max_concurrent=…, max_queue=… or max_wait_seconds=….",
             limit=self.name,
         )
+
+
+class _Room(Places):
+    """The places of a bulkhead and of its line: what copies share out.
+
+    It is an object of its own, so that a bulkhead and a copy of it under another name, which share
+    their places, also share them after a trip.
+    """
+
+    def __init__(self, count: int, max_queue: int | None, name: str) -> None:
+        super().__init__(count)
+        self.count = count
+        self.max_queue = max_queue
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        limit = f"BulkheadPrimitive {self.name!r}"
+        shares = travel.shares_of(limit)
+        if shares > self.count:
+            raise ConfigurationError(
+                f"{limit}: its {self.count} places are to be divided among {shares} worker "
+                "processes, and some would get none. Use fewer workers, or allow more with "
+                f"max_concurrent={shares} or above."
+            )
+        queue = None if self.max_queue is None else self.max_queue // shares
+        return _Room, (self.count // shares, queue, self.name)

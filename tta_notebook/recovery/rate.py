@@ -7,9 +7,9 @@ import math
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
-from tta_notebook.core import checked, clock
+from tta_notebook.core import checked, clock, travel
 from tta_notebook.core.context import WorkflowContext
 from tta_notebook.core.errors import ConfigurationError, LimitExceededError
 from tta_notebook.core.protocols import PlannedCall
@@ -29,7 +29,8 @@ class RateLimit:
     It works across event loops and threads, and is a guard: in
     `WorkflowContext().using(guards=(limit,))` it limits every call to a model of a run.
 
-    It is a token bucket (Turner 1986): full at first, refilled evenly.
+    It is a token bucket (Turner 1986): full at first, refilled evenly. The copies in the workers of
+    a cluster get equal shares of what is in it, of what refills it and of what it holds.
 
     Args:
         requests_per_minute: how many calls; by default any number.
@@ -70,6 +71,10 @@ class RateLimit:
         self.max_wait_seconds = max_wait_seconds
         self.name = name
         self._blocked_until_ns = 0.0
+        self._shares = 1
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
         self._turn = Places(1)
         self._queued: dict[Resource, float] = dict.fromkeys(self._buckets, 0.0)
         self._first: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
@@ -195,9 +200,11 @@ class RateLimit:
         for resource, amount in asked.items():
             bucket = self._buckets[resource]
             if not amount <= bucket.capacity:  # a NaN compares with nothing
+                share = "" if self._shares == 1 else f" of this share of {self._shares}"
                 raise LimitExceededError(
                     f"RateLimit {self.name!r}: a call needs {amount:g} {resource}, and no more "
-                    f"than {bucket.capacity:g} can be had at once, so it would wait for ever. Make "
+                    f"than {bucket.capacity:g}{share} can be had at once, so it would wait for "
+                    "ever. Make "
                     "the call smaller (max_output_tokens counts in full), or raise "
                     f"{resource}_per_minute or burst.",
                     limit=self.name,
@@ -225,10 +232,35 @@ class RateLimit:
                 retry_after=delay_s,
             )
 
+    # How it is divided. Instants of a monotonic clock mean nothing elsewhere
+
     def __getstate__(self) -> dict[str, Any]:
-        raise TypeError(
-            f"RateLimit {self.name!r} cannot be pickled: a copy would be a limit of its own. Make "
-            "one in every process, each with its share."
+        shares = travel.shares_of(f"RateLimit {self.name!r}")
+        with self._lock:
+            if "requests" in self._buckets and self._buckets["requests"].capacity < shares:
+                raise self._too_small(shares)
+            return {
+                "max_wait_seconds": self.max_wait_seconds,
+                "name": self.name,
+                "buckets": {name: each.share(shares) for name, each in self._buckets.items()},
+                "blocked_ns": self._blocked_until_ns - clock.source(),
+                "shares": self._shares * shares,
+            }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.max_wait_seconds = state["max_wait_seconds"]
+        self.name = state["name"]
+        self._buckets = {name: _Bucket.of(share) for name, share in state["buckets"].items()}
+        self._blocked_until_ns = clock.source() + state["blocked_ns"]
+        self._shares = state["shares"]
+        self._start_afresh()
+
+    def _too_small(self, shares: int) -> ConfigurationError:
+        capacity = self._buckets["requests"].capacity
+        return ConfigurationError(
+            f"RateLimit {self.name!r}: the {capacity:g} requests that it lets through at once are "
+            f"to be divided among {shares} worker processes, and a share below 1 would let none "
+            "through. Use fewer workers, or raise burst or requests_per_minute."
         )
 
 
@@ -259,6 +291,15 @@ class RateHold:
             self._limit.give_back(amounts)
 
 
+class _Share(NamedTuple):
+    """A part of a bucket: what refills it, what it holds, what is in it, how long it is shut."""
+
+    per_minute: float
+    capacity: float
+    level: float
+    empty_ns: float | None
+
+
 class _Bucket:
     """An allowance that refills evenly."""
 
@@ -268,6 +309,23 @@ class _Bucket:
         self._level = capacity
         self._at_ns: float = clock.source()
         self._empty_until_ns: float | None = None
+
+    def share(self, shares: int) -> _Share:
+        """Return one of `shares` equal parts of it."""
+        now_ns, level = clock.source(), self.level()
+        empty_ns = None if self._empty_until_ns is None else self._empty_until_ns - now_ns
+        return _Share(
+            self._per_ns * _MINUTE_NS / shares, self.capacity / shares, level / shares, empty_ns
+        )
+
+    @classmethod
+    def of(cls, share: _Share) -> _Bucket:
+        """Return a bucket that goes on from there."""
+        bucket = cls(share.per_minute, share.capacity)
+        bucket._level = share.level
+        if share.empty_ns is not None:
+            bucket._empty_until_ns = clock.source() + share.empty_ns
+        return bucket
 
     def level(self) -> float:
         now_ns = clock.source()

@@ -69,7 +69,11 @@ class RetryBudget:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What was counted here and now means nothing elsewhere and later.
-        return type(self), (self.ratio, self.minimum_per_s, self.window_s)
+        if isinstance(self.target, str):
+            return _named, (self.target,)
+        # The target is no argument: it may be made of what holds this budget.
+        arguments = (self.ratio, self.minimum_per_s, self.window_s)
+        return type(self), arguments, (None, {"target": self.target})
 
     def call(self) -> None:
         """Count a call; every first attempt is one."""
@@ -152,6 +156,10 @@ class RetryBudgets:
 
 
 budgets = RetryBudgets()
+
+
+def _named(target: str) -> RetryBudget:
+    return budgets.of(target)
 
 
 def target_of(primitive: WorkflowPrimitive[Any, Any]) -> object:

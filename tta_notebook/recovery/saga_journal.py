@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tta_notebook.core import checked
 from tta_notebook.core.errors import StorageError
@@ -98,10 +98,23 @@ class SagaJournal:
             busy_timeout_s=checked.seconds("SagaJournal", "busy_timeout_s", busy_timeout_s),
         )
         self.owner = Owner(Path(f"{self.path}-owners"))
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
         self.under_way: set[str] = set()
         # Writes of undos that could not be made: made with the next one.
         self._owed: dict[int, Write] = {}
         self._numbers = count()
+
+    # A copy in another process writes to the same file; sagas under way and writes owed stay here
+
+    def __getstate__(self) -> dict[str, Any]:
+        names = ("keep_finished", "database", "owner")
+        return {name: getattr(self, name) for name in names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start_afresh()
 
     def __repr__(self) -> str:
         return f"<SagaJournal {str(self.path)!r}>"

@@ -87,6 +87,9 @@ class Owner:
         self._claim: _Claim | None = None
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type[Owner], tuple[Path]]:
+        return type(self), (self.folder,)  # another process makes a claim of its own
+
     @property
     def id(self) -> str:
         """Its name, unique among all owners there have ever been.

@@ -18,9 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar, cast
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
-from tta_notebook.core import checked
+from tta_notebook.core import checked, travel
 from tta_notebook.core.errors import ConfigurationError, StorageError
 from tta_notebook.storage.sqlite_errors import (
     described,
@@ -46,7 +46,8 @@ class Database:
     """A SQLite file, opened when it is first used and again after `close()`.
 
     Reading never creates anything; the file and its folders are created by the first `run`.
-    A file that was deleted or replaced meanwhile is opened anew.
+    A file that was deleted or replaced meanwhile is opened anew. A copy in another process opens
+    the same file; on another machine it raises a StorageError when it is loaded.
 
     Args:
         path: the file.
@@ -90,9 +91,21 @@ class Database:
         self.synchronous = checked.choice("Database", "synchronous", synchronous, _SYNCHRONOUS)
         self.busy_timeout_s = checked.seconds("Database", "busy_timeout_s", busy_timeout_s)
         self.on_corrupted = checked.choice("Database", "on_corrupted", on_corrupted, _ON_CORRUPTED)
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
         self.set_aside: list[Path] = []
         self._session = _Session()
         self._finalizer: weakref.finalize[..., Database] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        names = ("path", "migrations", "synchronous", "busy_timeout_s", "on_corrupted")
+        return {"host": travel.host_name(), **{name: getattr(self, name) for name in names}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        travel.check_host(state["path"], state.pop("host"))
+        self.__dict__.update(state)
+        self._start_afresh()
 
     def __repr__(self) -> str:
         return f"<Database {str(self.path)!r}>"

@@ -53,6 +53,9 @@ class CallLog:
         # Also held while a side effect's next value is taken: generators are not thread-safe.
         self.lock = Lock()
 
+    def __reduce__(self) -> tuple[type[CallLog], tuple[()]]:
+        return type(self), ()  # a copy in another process has not been called
+
     def begin(self, input_data: Any, context: WorkflowContext) -> MockCall:
         """Record that a call begins."""
         with self.lock:

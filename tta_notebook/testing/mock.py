@@ -140,12 +140,14 @@ class MockPrimitive(WorkflowPrimitive[Any, TOut]):
         super().__init__(name=name)
         stated = {"side_effect": side_effect, "raise_error": raise_error, "stream": stream}
         _check_ways(stated)
+        effect = side_effect if raise_error is None else raise_error
+        # First, so that it is pickled first and can say why what it goes through cannot be.
+        self._turns = _begun(effect)
         self.return_value = return_value
-        self.side_effect = side_effect if raise_error is None else raise_error
+        self.side_effect = effect
         self.faults = faults
         self._pieces: Sequence[Any] | None = None if stream is None else tuple(stream)
         self._log = CallLog()
-        self._turns = self._begun()
 
     async def execute(self, input_data: Any, context: WorkflowContext = HERE) -> TOut:
         """Answer as the mock was told to."""
@@ -200,7 +202,7 @@ class MockPrimitive(WorkflowPrimitive[Any, TOut]):
     def reset(self) -> None:
         """Forget all calls and begin again: faults with call 0, a list of side effects in front."""
         self._log.clear()
-        self._turns = self._begun()
+        self._turns = _begun(self.side_effect)
 
     def assert_called(self) -> None:
         """Assert that there was a call."""
@@ -232,9 +234,6 @@ class MockPrimitive(WorkflowPrimitive[Any, TOut]):
         self.assert_called_with(input_data)
 
     # How it answers
-
-    def _begun(self) -> Iterator[Any] | None:
-        return None if self.side_effect is None else _turns_of(self.side_effect)
 
     async def _inject_fault(self, call: MockCall) -> None:
         if self.faults is not None:
@@ -280,6 +279,30 @@ class MockPrimitive(WorkflowPrimitive[Any, TOut]):
         return AssertionError(
             f"{self._title} was called {self.call_count} times and {wanted}: {inputs}"
         )
+
+
+class _Turns(Iterator[Any]):
+    """What the calls do in turn; a copy in another process begins in front."""
+
+    def __init__(self, side_effect: Any) -> None:
+        self._side_effect = side_effect
+        self._left = _turns_of(side_effect)
+
+    def __next__(self) -> Any:
+        return next(self._left)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        shown = repr(self._side_effect)
+        if isinstance(self._side_effect, Iterator):
+            raise TypeError(
+                f"MockPrimitive(side_effect={shown}) cannot be pickled: values that "
+                "one process has taken from an iterator are gone for all others. Give a list."
+            )
+        return type(self), (self._side_effect,)
+
+
+def _begun(side_effect: Any) -> _Turns | None:
+    return None if side_effect is None else _Turns(side_effect)
 
 
 def _turns_of(side_effect: Any) -> Iterator[Any]:

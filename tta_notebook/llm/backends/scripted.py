@@ -80,6 +80,10 @@ class ScriptedModel:
         self._always = replies if isinstance(replies, str) else None
         self._replies = [] if isinstance(replies, str) else [_checked(reply) for reply in replies]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy in another process begins with the first reply: it has not been asked yet.
+        return {**self.__dict__, "requests": []}
+
     def __repr__(self) -> str:
         return f"ScriptedModel({self.name!r}, {len(self.requests)} of {len(self._replies)} used)"
 

@@ -132,6 +132,13 @@ class Cassette:
         self._writer = self._new_writer()
         self._late_writer = Writer(self.path, aside=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(
+            f"Cassette {str(self.path)!r} cannot be pickled: two processes would play the same "
+            "recordings again and write one file over each other. Open one inside the process "
+            "that asks the models, each with a file of its own."
+        )
+
     def __repr__(self) -> str:
         return f"Cassette({str(self.path)!r}, mode={self.mode!r})"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 from tta_notebook.core import checked
 from tta_notebook.core.errors import StorageError
@@ -77,6 +77,10 @@ class History(Questions):
         self._lost = 0
         self._batches = 0
         self._written_before_look = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy in another process looks at the same file, and records when it is told to.
+        return _copied, (self._database, self.retention_days, self.content)
 
     def __repr__(self) -> str:
         state = "stopped" if self._feed is None else "recording"
@@ -160,3 +164,7 @@ class History(Questions):
         """Remove everything; the file keeps its size, which what comes next uses again."""
         self.flush()
         retention.clear(self._database)
+
+
+def _copied(database: Database, retention_days: float | None, content: bool) -> History:
+    return History(database.path, retention_days=retention_days, content=content)

@@ -21,7 +21,8 @@ _MAX_DEPTH = 50
 class MemoryStore:
     """Keeps entries in memory; the least recently used one makes room for a new one.
 
-    Reading counts as use. It may be shared by several caches, event loops and threads.
+    Reading counts as use. It may be shared by several caches, event loops and threads. A copy in
+    another process begins empty.
 
     Args:
         max_size: the most entries.
@@ -54,6 +55,9 @@ class MemoryStore:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._max_size, self._max_bytes)
 
     def __repr__(self) -> str:
         return f"<MemoryStore {len(self)} of {self._max_size}>"

@@ -78,6 +78,9 @@ class _Keyspace:
                 "redis://host:port/db, rediss://… or unix://…."
             ) from None  # the cause would show the URL, which may hold a password
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._url, self.prefix)
+
     def _open(self) -> Opened[Any]:
         pool = self._redis.BlockingConnectionPool.from_url(
             self._url, retry=self._once, max_connections=_CONNECTIONS, timeout=None

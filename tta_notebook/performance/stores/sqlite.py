@@ -88,6 +88,9 @@ class _Table:
         self._puts = 0
         self._counted = StoreCounters()
 
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_puts": 0, "_counted": StoreCounters()}
+
     async def get(self, key: str) -> bytes | None:
         now = now_s()
         rows: list[tuple[bytes, float | None, float]] = await self.database.read(
