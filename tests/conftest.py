@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import gc
+import json
 
 import pytest
 
@@ -15,3 +16,27 @@ def _a_heap_of_its_own():
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def write_notebook():
+    """Return what writes a notebook of code cells that was not executed yet, and gives its path."""
+
+    def write(file, sources):
+        cells = [
+            {
+                "cell_type": "code",
+                "id": f"c{number}",
+                "source": source,
+                "execution_count": None,
+                "metadata": {},
+                "outputs": [],
+            }
+            for number, source in enumerate(sources)
+        ]
+        metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+        notebook = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+        file.write_text(json.dumps(notebook), encoding="utf-8")
+        return file
+
+    return write

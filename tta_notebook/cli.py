@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 
-# The last moment that SQLite's integers can tell, in the year 2262.
-_LAST_NS = 2**63 - 1
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, or 1 with one line on the error stream."""
@@ -283,7 +280,7 @@ def _moment(text: str) -> datetime:
 
     # Minutes as the magics write them, too.
     ns = instant_ns("tta costs", "--since", re.sub(r"(?<=\d)m$", "min", text.strip()))
-    return moment(min(max(ns, 0), _LAST_NS))
+    return moment(ns)
 
 
 def _sums(totals: Totals) -> dict[str, Any]:

@@ -46,6 +46,12 @@ for question in ("one", "two", "one", "one"):
 for text in ("7", "eight", "eight"):
     await note(text, WorkflowContext("note", user_id="bob"))
 """
+MARKUP = """\
+from tta_notebook.report import Chart, Series
+
+odd = "<b>big</b> & 'co'"
+Chart(odd, [Series(odd, [odd], [1]), Series("&lt;", [odd], [2])], caution=odd)
+"""
 # A bar or a point that cannot be seen shows nothing.
 DRAWN = """figures => figures.map(figure => ({
   title: figure.querySelector('.gtitle').textContent,
@@ -68,6 +74,7 @@ class Shown:
     def __init__(self, lab, cell):
         self.lab = lab
         self.output = lab.page.locator(".jp-CodeCell").nth(cell).locator(".widget-vbox").first
+        self.output.scroll_into_view_if_needed()  # what is out of sight has no text
 
     def choose(self, name, choice):
         row = self.output.locator(f".widget-dropdown:has(label:text-is('{name}'))")
@@ -116,9 +123,9 @@ def lab(bench, pictures):
     """One notebook with the three, for all tests of this file: each turns its own."""
     with LabSession(bench, "dashboards", pictures=pictures, height=1400) as session:
         shown = ("CostDashboard()", "CacheDashboard()", "ResilienceDashboard()")
-        session.open(session.write("dashboards.ipynb", PREPARED, *shown))
+        session.open(session.write("dashboards.ipynb", PREPARED, *shown, MARKUP))
         session.run_all()
-        assert [cell["count"] for cell in session.cells()] == [1, 2, 3, 4]
+        assert [cell["count"] for cell in session.cells()] == [1, 2, 3, 4, 5]
         session.page.locator(".js-plotly-plot .gtitle").nth(8).wait_for(state="attached")
         session.screenshot_whole("dashboards_light")
         session.theme("JupyterLab Dark")
@@ -184,4 +191,14 @@ def test_resilience_follows_the_user_that_is_chosen(lab):
     survived.until(lambda: "Share of executions that fell back" not in survived.figures())
     survived.until_rows("fallbacks")
     survived.until_rows("errors", ("ConnectionError", "send", "3", "connection lost"))
+    assert_quiet(lab)
+
+
+def test_names_are_drawn_as_they_are(lab):
+    figure = lab.page.locator(".jp-CodeCell").nth(4).locator(".js-plotly-plot")
+    [drawn] = figure.evaluate_all(DRAWN)
+    odd = "<b>big</b> & 'co'"
+    assert (drawn["title"], drawn["caution"]) == (odd, odd)
+    assert (drawn["places"], drawn["legend"]) == ([odd], [odd, "&lt;"])
+    lab.screenshot("markup", ".jp-CodeCell:nth-of-type(5) .js-plotly-plot")
     assert_quiet(lab)

@@ -1,6 +1,5 @@
 """What a saved notebook shows as HTML, in a browser without a network and without a kernel."""
 
-import json
 import os
 import subprocess
 import sys
@@ -88,25 +87,12 @@ MONEY = """() => {
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory):
+def pages(tmp_path_factory, write_notebook):
     """Run a notebook without a front end and write it as HTML."""
     folder = tmp_path_factory.mktemp("export")
-    cells = [
-        {
-            "cell_type": "code",
-            "id": f"c{number}",
-            "source": source,
-            "execution_count": None,
-            "metadata": {},
-            "outputs": [],
-        }
-        for number, source in enumerate(CELLS)
-    ]
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    notebook = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-    (folder / "export.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    file = write_notebook(folder / "export.ipynb", CELLS)
     done = subprocess.run(
-        [sys.executable, "-c", EXPORT, str(folder / "export.ipynb")],
+        [sys.executable, "-c", EXPORT, str(file)],
         env={**os.environ, "TTA_HOME": str(folder / "home"), "IPYTHONDIR": str(folder / "ipython")},
         capture_output=True,
         text=True,

@@ -384,6 +384,9 @@ INTERRUPTED = """
     import asyncio, os, signal, sys, threading
     from tta_notebook import as_primitive
 
+    # A job in the background of a shell without job control inherits that it is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
     async def careful(x):
         print("running", flush=True)
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -424,19 +427,45 @@ def test_an_interrupt_of_run_sync_cancels_and_waits_for_the_clean_up(begin):
     assert done.stdout.split() == ["running", "tidied", "interrupted"], done.stderr
 
 
-def test_a_cancelled_waiter_cancels_what_it_blocks_on():
+def cancelled_by_what_it_waits_for(after_cancel=lambda: None):
+    """Block a task in `run_sync` on a step that cancels the task; return how the step ended."""
+    ended = []
+
     async def main():
         task = asyncio.current_task()
 
         async def cancel_the_waiter(x):
             # As asyncio's own handler of Ctrl-C does, in the middle of the blocked thread.
             task.cancel()
-            await asyncio.sleep(60)
+            after_cancel()
+            try:
+                await asyncio.sleep(5)  # far longer than it takes to notice
+            except asyncio.CancelledError:
+                ended.append("cancelled")
+                raise
+            ended.append("left alone")
 
         as_primitive(cancel_the_waiter).run_sync(0)
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(main())
+    return ended
+
+
+def test_a_cancelled_waiter_cancels_what_it_blocks_on():
+    assert cancelled_by_what_it_waits_for() == ["cancelled"]
+
+
+def test_a_waiter_that_is_cancelled_before_it_begins_to_wait_cancels_it_too(monkeypatch):
+    start, is_cancelled = threading.Thread.start, threading.Event()
+
+    def start_and_dawdle(thread):
+        # A busy machine may let the new thread run first.
+        start(thread)
+        assert is_cancelled.wait(10)
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_dawdle)
+    assert cancelled_by_what_it_waits_for(is_cancelled.set) == ["cancelled"]
 
 
 def test_recording_can_be_turned_on_and_off():

@@ -5,7 +5,7 @@ import json
 import random
 import sqlite3
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
@@ -172,6 +172,18 @@ def test_sums_since_a_moment():
     assert ledger.by("user", since=later) == {}
     with pytest.raises(ArgumentError, match="timedelta"):
         ledger.totals("yesterday")
+
+
+@pytest.mark.parametrize("is_file", [False, True])
+def test_every_moment_and_every_length_of_time_can_be_asked_for(tmp_path, is_file):
+    ledger = Ledger(DOLLAR, path=tmp_path / "books.db" if is_file else None)
+    ledger.record("m", Usage(output_tokens=2))
+    early, late = timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))
+    begun = (datetime.min, datetime.min.replace(tzinfo=early), timedelta.max)  # noqa: DTZ901 - local time is meant
+    ended = (datetime(2300, 1, 1), datetime.max, datetime.max.replace(tzinfo=late), timedelta.min)  # noqa: DTZ001, DTZ901 - as above
+    assert [ledger.totals(since).requests for since in begun] == [1, 1, 1]
+    assert [ledger.totals(since).requests for since in ended] == [0, 0, 0, 0]
+    ledger.close()
 
 
 @pytest.mark.parametrize("usage", [{}, {"prompt_tokens": -1}, 3, {"input_tokens": 10**13}])

@@ -1,8 +1,10 @@
 import builtins
 import os
 import queue
+import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from IPython.core import async_helpers
@@ -11,10 +13,24 @@ from IPython.utils.capture import capture_output
 from jupyter_client import KernelManager
 from traitlets.config import Config
 
+from tta_notebook import configure
+
+# Tests are no package, and pytest's importlib mode leaves sys.path alone.
+sys.path.insert(0, str(Path(__file__).parent))
+
 PREPARED = """\
 import asyncio
 from tta_notebook import LambdaPrimitive, last_run
 strip = LambdaPrimitive(str.strip)
+"""
+
+# A dollar for a token of an answer of m, a tenth of that for one of small.
+PRICED = """\
+from tta_notebook import LLMPrimitive, Price, PriceBook, Reply, ScriptedModel, Usage, configure
+prices = {"m": Price(0, 1_000_000), "small": Price(0, 100_000)}
+configure(prices=PriceBook(overrides=prices, bundled=False))
+reply = Reply("yes", usage=Usage(input_tokens=5, output_tokens=3))
+model = LLMPrimitive(ScriptedModel([reply] * 9, name="m"), max_output_tokens=3)
 """
 
 
@@ -72,6 +88,14 @@ def shell(bare_shell):
     bare_shell.run("%load_ext tta_notebook")
     bare_shell.run(PREPARED)
     return bare_shell
+
+
+@pytest.fixture
+def priced(shell):
+    """The shell with `model`, of which every call costs $3."""
+    shell.run(PRICED)
+    yield shell
+    configure(prices=None)
 
 
 @dataclass

@@ -17,14 +17,6 @@ async def live(x, ctx):
     return x
 seen, live = [], LambdaPrimitive(live, name="live")
 """
-PRICED = """\
-from tta_notebook import LLMPrimitive, Price, PriceBook, Reply, ScriptedModel, Usage
-prices = PriceBook(overrides={"m": Price(input_per_1m=0, output_per_1m=1_000_000)})
-reply = Reply("yes", usage=Usage(input_tokens=0, output_tokens=3))
-dear = LLMPrimitive(ScriptedModel([reply] * 9, name="m"), max_output_tokens=3)
-from tta_notebook import configure
-configure(prices=prices)
-"""
 
 
 @pytest.fixture
@@ -32,13 +24,6 @@ def ready(shell):
     shell.run(LIVES)
     yield shell
     shell.run("await asyncio.sleep(0)")
-
-
-@pytest.fixture
-def priced(ready):
-    ready.run(PRICED)
-    yield ready
-    ready.run("configure(prices=None)")
 
 
 def test_the_run_is_the_value_and_can_be_awaited_later(ready):
@@ -113,22 +98,24 @@ def test_a_context_that_the_cell_makes_current_is_its_context(ready):
     assert (user, state) == ("u-2", {"a": 1})
 
 
+@pytest.mark.usefixtures("ready")
 def test_a_run_inside_a_budgeted_run_keeps_to_its_budget(priced):
     priced.run(
         "async def outer(x):\n"
-        "    r = %tta_run dear x --background\n"
+        "    r = %tta_run model x --background\n"
         "    return r\n"
         "%%tta_workflow w --input 'q' --budget 1\nouter"
     )
-    priced.run("async def outer(x):\n    r = %tta_run dear x --background\n    return r")
+    priced.run("async def outer(x):\n    r = %tta_run model x --background\n    return r")
     priced.run("%%tta_workflow w --input 'q' --budget 0.5 --as whole\nouter")
     cell = priced.run("await whole.output")
     assert type(cell.error).__name__ == "RunOverBudget"
 
 
+@pytest.mark.usefixtures("ready")
 def test_the_standing_budget_holds_for_it(priced):
     priced.run("%tta_budget set 3")
-    priced.run("one = %tta_run dear 'q' --background\ntwo = %tta_run dear 'q' --background")
+    priced.run("one = %tta_run model 'q' --background\ntwo = %tta_run model 'q' --background")
     assert priced.value("await one") == "yes"
     cell = priced.run("await two")
     assert type(cell.error).__name__ == "RunOverBudget"

@@ -38,7 +38,7 @@ from tta_notebook.notebook.dashboards.share import Share
 from tta_notebook.observability.history import History
 from tta_notebook.observability.history.questions import Questions
 from tta_notebook.report import Chart
-from tta_notebook.testing import run_virtual
+from tta_notebook.testing import MockPrimitive, run_virtual
 
 KINDS = (CostDashboard, CacheDashboard, ResilienceDashboard)
 DAY_NS = 24 * 3_600 * 10**9
@@ -272,22 +272,13 @@ def test_who_joins_a_call_is_neither_a_hit_nor_a_miss(history):
 # Resilience
 
 
-class Flaky:
-    """Fails a number of times, then does not."""
-
-    def __init__(self, times):
-        self.left = times
-
-    async def __call__(self, value):
-        self.left -= 1
-        if self.left >= 0:
-            raise ConnectionError("lost")
-        return value
+def flaky(times, name="flaky"):
+    """Return a step that fails a number of times, then does not."""
+    return MockPrimitive(name, side_effect=[*[ConnectionError("lost")] * times, "x"])
 
 
 def retrying(times):
-    step = LambdaPrimitive(Flaky(times), name="flaky")
-    return RetryPrimitive(step, 3, initial_delay=1, jitter=False, name="again")
+    return RetryPrimitive(flaky(times), 3, initial_delay=1, jitter=False, name="again")
 
 
 def test_retries_amplify(history):
@@ -420,8 +411,8 @@ def test_without_records_a_dashboard_says_what_to_do(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_page_is_static_and_escapes_names(history, tmp_path, kind):
-    flaky = RetryPrimitive(LambdaPrimitive(Flaky(1), name="f"), jitter=False, name="<script>r")
-    run(CachePrimitive(flaky >> model("m"), name="<script>kept"), "x", "<script>w")
+    again = RetryPrimitive(flaky(1, "f"), jitter=False, name="<script>r")
+    run(CachePrimitive(again >> model("m"), name="<script>kept"), "x", "<script>w")
     page = kind(history).to_html(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == page
     assert "<script" not in page

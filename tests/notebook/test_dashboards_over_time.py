@@ -3,6 +3,7 @@
 The notes are written as they stand in a history, at moments that make the numbers easy to derive.
 """
 
+import contextlib
 import json
 import sqlite3
 from contextlib import closing
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tta_notebook import LambdaPrimitive
+from tta_notebook import CircuitBreakerPrimitive, LambdaPrimitive, WorkflowContext
 from tta_notebook.notebook.dashboards import (
     CostDashboard,
     ResilienceDashboard,
@@ -87,7 +88,8 @@ class Notebook:
 
     def circuit(self, at, state, because="so it is", step="guarded", **more):
         """Note what a circuit has become."""
-        self.note("circuit", at, {"state": state, "because": because}, step=step, **more)
+        said = {name: more.pop(name) for name in ("key", "breaker") if name in more}
+        self.note("circuit", at, {"state": state, "because": because, **said}, step=step, **more)
 
 
 @pytest.fixture
@@ -380,6 +382,49 @@ def test_processes_have_lanes_of_their_own(notes):
         "guarded, ask, process 2": [("open", 50)],
         "guarded, ask, process 1": [("open", 15), ("half-open", 5)],
     }
+
+
+def test_keys_have_lanes_of_their_own_and_what_is_done_by_hand_is_in_them(notes):
+    notes.note("other", NOW - 70 * MINUTE, {})
+    notes.circuit(NOW - 60 * MINUTE, "open", key="eu")
+    notes.circuit(NOW - 50 * MINUTE, "open", key="us <b>")
+    notes.circuit(NOW - 20 * MINUTE, "closed", step="tend", breaker="guarded", key="eu")
+    notes.circuit(NOW - 10 * MINUTE, "open")
+    assert segments(notes) == {
+        "guarded for us <b>, ask": [("closed", 20), ("open", 50)],
+        "guarded for eu, ask": [("closed", 10), ("open", 40), ("closed", 20)],
+        "guarded, ask": [("closed", 60), ("open", 10)],
+    }
+    rows = table(resilience(notes), "circuits")
+    assert [(row["step"], row["key"]) for row in rows] == [
+        ("guarded", "us <b>"),
+        ("guarded", "eu"),
+        ("guarded", None),
+    ]
+    last = table(resilience(notes), "circuit transitions")
+    assert [(row["step"], row["key"]) for row in last[:2]] == [("guarded", None), ("guarded", "eu")]
+    assert "<b>, ask" not in resilience(notes).to_html()
+
+
+def test_a_keyed_breakers_runs_make_its_lanes(tmp_path):
+    def search(region):
+        if region != "asia":
+            raise ConnectionError(region)
+        return region
+
+    guarded = CircuitBreakerPrimitive(search, failure_threshold=1, key=str, name="guarded")
+
+    def tend(region):
+        guarded.reset(region)
+
+    with History(tmp_path / "history.db") as history:
+        for region in ("eu", "us", "asia"):
+            with contextlib.suppress(ConnectionError):
+                guarded.run_sync(region, WorkflowContext(workflow_id="ask"))
+        LambdaPrimitive(tend).run_sync("us", WorkflowContext(workflow_id="ask"))
+        found = ResilienceDashboard(history).tables()["circuits"]
+    assert dict(zip(found["key"], found["state"], strict=True)) == {"eu": "open", "us": "closed"}
+    assert set(found["step"]) == {"guarded"}
 
 
 def test_what_a_circuit_was_before_an_odd_first_change_is_not_known(notes):

@@ -1,10 +1,10 @@
 import asyncio
-import contextlib
 import json
 import re
 from html.parser import HTMLParser
 
 import pytest
+from ended_run import run_of
 
 from tta_notebook import LambdaPrimitive, Usage, WorkflowPrimitive, last_run
 from tta_notebook.core.stream import stream
@@ -21,16 +21,6 @@ class Model(WorkflowPrimitive):
         context.chunk("Hel")
         context.chunk("lo")
         return {"text": "Hello", "usage": {"input_tokens": 1200, "output_tokens": 64}}
-
-
-def run_of(workflow, value):
-    async def main():
-        run = workflow.start(value)
-        with contextlib.suppress(Exception):
-            await run
-        return run
-
-    return asyncio.run(main())
 
 
 @pytest.fixture

@@ -62,24 +62,9 @@ TERMINAL = ("-m", "IPython", "--simple-prompt", "--no-banner", "--colors=NoColor
 
 
 @pytest.fixture(scope="module")
-def notebook(tmp_path_factory):
+def notebook(tmp_path_factory, write_notebook):
     """Write the notebook, not yet executed."""
-    cells = [
-        {
-            "cell_type": "code",
-            "id": f"c{number}",
-            "source": source,
-            "execution_count": None,
-            "metadata": {},
-            "outputs": [],
-        }
-        for number, source in enumerate(CELLS)
-    ]
-    file = tmp_path_factory.mktemp("front_ends") / "small.ipynb"
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    whole = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
-    file.write_text(json.dumps(whole), encoding="utf-8")
-    return file
+    return write_notebook(tmp_path_factory.mktemp("front_ends") / "small.ipynb", CELLS)
 
 
 def run(home, *command, cwd, check=True):

@@ -1,9 +1,9 @@
 """What notes say in a few words, with their tone beside."""
 
 import asyncio
-import contextlib
 
 import pytest
+from ended_run import run_of
 
 from tta_notebook import (
     Budget,
@@ -26,13 +26,7 @@ from tta_notebook.notebook.rows import rows_of
 
 
 def badges_of(workflow, value="x", **options):
-    async def main():
-        run = workflow.start(value, **options)
-        with contextlib.suppress(Exception):
-            await run
-        return run
-
-    run = asyncio.run(main())
+    run = run_of(workflow, value, **options)
     return run, [(badge.text, badge.tone) for row in rows_of(run) for badge in row.badges]
 
 
@@ -77,6 +71,18 @@ def test_a_breaker_that_opens_is_bad():
     (text, tone) = badges[0]
     assert text.startswith("breaker open: ")
     assert tone == "bad"
+
+
+def test_a_breaker_says_for_which_key_and_a_step_whose_circuit_it_closed():
+    guarded = CircuitBreakerPrimitive(down, failure_threshold=1, key=str, name="guarded")
+
+    def tend(region):
+        guarded.reset(region)
+
+    _, opened = badges_of(guarded, "eu")
+    assert ("breaker open for eu: 1 failures in a row", "bad") in opened
+    _, closed = badges_of(LambdaPrimitive(tend), "eu")
+    assert closed == [("breaker guarded closed for eu: it was closed by hand", "good")]
 
 
 def test_a_timeout_says_what_came_instead():

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
+from ended_run import run_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,16 +14,6 @@ from tta_notebook.notebook.display import progress_text, run_text
 from tta_notebook.notebook.picture import run_html
 from tta_notebook.notebook.rows import rows_of, rows_of_tree
 from tta_notebook.notebook.tree import Tree
-
-
-def run_of(workflow, value):
-    async def main():
-        run = workflow.start(value)
-        with contextlib.suppress(Exception):
-            await run
-        return run
-
-    return asyncio.run(main())
 
 
 def test_attempts_are_numbered_lanes():

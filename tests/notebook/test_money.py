@@ -3,23 +3,13 @@
 import pytest
 from IPython.core.error import UsageError
 
-from tta_notebook import BudgetExceededError, History, Run, configure
+from tta_notebook import BudgetExceededError, History, Run
 from tta_notebook.core.standing import standing
-
-SETUP = """\
-from tta_notebook import LLMPrimitive, Price, PriceBook, Reply, ScriptedModel, Usage, configure
-prices = PriceBook(overrides={"m": Price(input_per_1m=0, output_per_1m=1_000_000)})
-configure(prices=prices)
-reply = Reply("yes", usage=Usage(input_tokens=5, output_tokens=3))
-model = LLMPrimitive(ScriptedModel([reply] * 9, name="m"), max_output_tokens=3)
-"""
 
 
 @pytest.fixture
-def shell(shell):
-    shell.run(SETUP)
-    yield shell
-    configure(prices=None)
+def shell(priced):
+    return priced
 
 
 def test_a_run_shows_what_it_cost_by_step_and_in_all(shell):

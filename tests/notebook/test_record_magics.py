@@ -3,28 +3,20 @@
 import pytest
 from IPython.core.error import UsageError
 
-from tta_notebook import configure
 from tta_notebook.notebook.compare import Comparison
 
-SETUP = """\
-from tta_notebook import CachePrimitive, LLMPrimitive, Price, PriceBook, Reply, ScriptedModel
-from tta_notebook import Usage, configure
-price = Price(input_per_1m=0, output_per_1m=1_000_000)
-small = Price(input_per_1m=0, output_per_1m=100_000)
-configure(prices=PriceBook(overrides={"m": price, "small": small}, bundled=False))
-reply = Reply("yes", usage=Usage(input_tokens=5, output_tokens=3))
-model = LLMPrimitive(ScriptedModel([reply] * 9, name="m"), max_output_tokens=3)
+KEPT = """\
+from tta_notebook import CachePrimitive
 ask = CachePrimitive(model, name="kept") >> str.upper
 """
 
 
 @pytest.fixture
-def shell(shell):
-    shell.run(SETUP)
+def shell(priced):
+    priced.run(KEPT)
     for question in ("one", "two", "one"):
-        shell.run(f"%tta_run ask '{question}'")
-    yield shell
-    configure(prices=None)
+        priced.run(f"%tta_run ask '{question}'")
+    return priced
 
 
 def test_history_lists_runs_the_newest_last(shell):

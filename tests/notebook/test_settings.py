@@ -15,13 +15,6 @@ async def slow(x):
     await asyncio.sleep(5)
 slow = LambdaPrimitive(slow, name="slow")
 """
-PRICED = """\
-from tta_notebook import LLMPrimitive, Price, PriceBook, Reply, ScriptedModel, Usage, configure
-prices = PriceBook(overrides={"m": Price(input_per_1m=0, output_per_1m=1_000_000)})
-reply = Reply("yes", usage=Usage(input_tokens=0, output_tokens=3))
-dear = LLMPrimitive(ScriptedModel([reply] * 9, name="m"), max_output_tokens=3, )
-configure(prices=prices)
-"""
 
 
 @pytest.fixture
@@ -178,17 +171,16 @@ def test_a_loop_that_cannot_be_had_does_not_keep_it_from_loading(project, monkey
     assert settings(project)["loop=native"]
 
 
-def test_timeout_and_budget_hold_for_each_run_unless_it_says_otherwise(shell):
-    shell.run(SLOW)
-    shell.run("%tta_config timeout=0.05")
-    assert "over its 0.05 s" in shell.run("%tta_run slow 1").out
-    assert "over its 0.1 s" in shell.run("%tta_run slow 1 --timeout 0.1").out
-    shell.run("r = %tta_run slow 1 --background")
-    assert "over its 0.05 s" in shell.run("await r").out
-    shell.run(f"%tta_config timeout= budget=0.5\n{PRICED}")
-    assert type(shell.run("%tta_run dear 'q'").error).__name__ == "RunOverBudget"
-    assert shell.value("%tta_run dear 'q' --budget 9").output == "yes"
-    shell.run("configure(prices=None)")
+def test_timeout_and_budget_hold_for_each_run_unless_it_says_otherwise(priced):
+    priced.run(SLOW)
+    priced.run("%tta_config timeout=0.05")
+    assert "over its 0.05 s" in priced.run("%tta_run slow 1").out
+    assert "over its 0.1 s" in priced.run("%tta_run slow 1 --timeout 0.1").out
+    priced.run("r = %tta_run slow 1 --background")
+    assert "over its 0.05 s" in priced.run("await r").out
+    priced.run("%tta_config timeout= budget=0.5")
+    assert type(priced.run("%tta_run model 'q'").error).__name__ == "RunOverBudget"
+    assert priced.value("%tta_run model 'q' --budget 9").output == "yes"
 
 
 def test_quiet_shows_nothing_unless_asked_to(shell):

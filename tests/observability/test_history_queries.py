@@ -107,6 +107,26 @@ def test_rows_can_be_asked_for_by_time(history, since, until, hours):
     assert len(history.runs(since=since, until=until, workflow="ask")) == hours
 
 
+@pytest.mark.parametrize(
+    "when",
+    [datetime.min, date.min, "0001-01-01", timedelta.max, "9999999d", "9" * 400 + "d"],  # noqa: DTZ901 - local time is meant
+)
+def test_what_lies_before_all_records_is_asked_for_like_any_moment(history, when):
+    assert len(history.df("runs", since=when)) == len(history.runs(since=when)) == 25
+    assert history.df("runs", until=when).empty
+    assert history.prune(older_than=when) == 0
+
+
+@pytest.mark.parametrize(
+    "when",
+    [datetime.max, date.max, "2300-01-01", "9999-12-31T23:59", timedelta.min],  # noqa: DTZ901 - local time is meant
+)
+def test_what_lies_after_all_records_is_asked_for_like_any_moment(history, when):
+    assert history.df("runs", since=when).empty
+    assert len(history.df("runs", until=when)) == len(history.runs(until=when)) == 25
+    assert history.costs("model", since=when).empty
+
+
 def test_filters_take_one_value_several_or_none(history):
     assert len(history.df("spans", model="large")) == 12
     assert len(history.df("spans", model=["large", "small"], user="u-0")) == 8

@@ -21,6 +21,7 @@ from tta_notebook import (
 from tta_notebook.recovery.circuit import Circuit, CircuitState
 from tta_notebook.recovery.circuit_breaker import CircuitBreakerPrimitive
 from tta_notebook.recovery.circuit_config import CircuitBreakerConfig
+from tta_notebook.recovery.key_label import key_label
 from tta_notebook.testing import cancel_everywhere, run_virtual
 
 
@@ -561,6 +562,97 @@ def test_the_trace_shows_what_a_circuit_did_and_why():
         ("closed", "1 calls succeeded"),
     ]
     assert sum(span.kind == "function" for span in spans) == 2  # the refused one made no call
+
+
+def noted(spans):
+    return [note.data for span in spans for note in span.noted("circuit")]
+
+
+def test_the_trace_says_for_which_key_a_circuit_changed():
+    async def main():
+        step = breaker(failure_threshold=1, key=lambda error: getattr(error, "errno", None))
+        await failing(step, OSError(7, "down"))
+        await failing(step, DOWN)  # its key is None, as without keys
+
+    with capture() as spans:
+        run_virtual(main)
+    assert noted(spans) == [
+        {"state": "open", "because": "1 failures in a row", "key": "7"},
+        {"state": "open", "because": "1 failures in a row"},
+    ]
+
+
+class Rude:
+    def __repr__(self):
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    ("key", "label"),
+    [
+        ("eu", "eu"),
+        ("x" * 40, "x" * 40),
+        (("eu", 7), "('eu', 7)"),
+        ("", "''"),
+        ("a\nb", r"'a\nb'"),
+        ("\ud800", r"'\ud800'"),
+    ],
+)
+def test_a_key_is_noted_as_it_is_where_it_is_short(key, label):
+    assert key_label(key) == label
+
+
+def test_a_key_whose_repr_raises_is_noted_all_the_same():
+    assert key_label(Rude()).startswith("<Rude instance at ")
+
+
+@pytest.mark.parametrize("long", ["q" * 41, "q" * 9_000, "\n" * 41, tuple(range(10**4))])
+def test_a_long_key_is_cut_and_keeps_apart_from_others(long):
+    label = key_label(long)
+    assert len(label) <= 40
+    assert label.isprintable()
+    other = f"{long}!" if isinstance(long, str) else (-1, *long)
+    assert key_label(other) != label
+
+
+def test_what_a_step_does_to_a_circuit_by_hand_is_noted_in_its_trace_once():
+    step = CircuitBreakerPrimitive(act, key=str, name="guarded")
+
+    async def tend(region):
+        step.open(region)
+        step.open(region)  # it is open
+        step.isolate(region)
+        step.reset(region)
+
+    with capture() as spans:
+        LambdaPrimitive(tend).run_sync("eu")
+    where = {"breaker": "guarded", "key": "eu"}
+    assert noted(spans) == [
+        {"state": "open", "because": "it was opened by hand", **where},
+        {"state": "isolated", "because": "it was isolated by hand", **where},
+        {"state": "closed", "because": "it was closed by hand", **where},
+    ]
+    assert {span.name for span in spans} == {"tend"}
+
+
+def test_what_is_done_by_hand_outside_of_a_run_is_done_and_noted_nowhere():
+    step = breaker()
+    with capture() as spans:
+        step.isolate()
+        assert step.state is CircuitState.ISOLATED
+        step.reset()
+    assert step.state is CircuitState.CLOSED
+    assert spans == []
+
+
+def test_a_pickled_circuit_knows_its_key():
+    async def main(step):
+        await failing(step)
+        return step
+
+    step = run_virtual(lambda: main(breaker(failure_threshold=1, key=lambda _: "eu")))
+    circuit = pickle.loads(pickle.dumps(step.circuit("eu")))  # noqa: S301 - our own
+    assert (circuit.key, circuit.state) == ("eu", CircuitState.OPEN)
 
 
 # Streams

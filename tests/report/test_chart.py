@@ -1,5 +1,6 @@
 """Charts: one set of data as plotly, as SVG that needs no script, and as text."""
 
+import json
 import math
 import xml.etree.ElementTree as ET
 from datetime import UTC, date, datetime
@@ -56,7 +57,7 @@ def test_the_svg_is_well_formed_and_needs_nothing_from_outside():
 
 def test_the_figure_has_the_same_data():
     figure = CHART.figure()
-    assert [trace.name for trace in figure.data] == ["lru", "none & such"]
+    assert [trace.name for trace in figure.data] == ["lru", "none &amp; such"]
     assert list(figure.data[0].y) == [1.0, 0.5, 0.25]
     assert list(figure.data[0].error_y.array) == pytest.approx([0, 0.1, 0.05])
     assert list(figure.data[0].error_y.arrayminus) == pytest.approx([0.1, 0.1, 0.05])
@@ -67,6 +68,21 @@ def test_the_figure_takes_days_for_names_and_shares_for_per_cent():
     assert figure.layout.xaxis.type == "category"
     assert (figure.layout.yaxis.rangemode, figure.layout.yaxis.tickformat) == ("tozero", ".1%")
     assert CHART.figure().layout.xaxis.type is None
+
+
+def test_plotly_gets_no_markup_in_any_name():
+    odd = "<b>a</b> & 'c'"
+    series = [Series(odd, [odd, "b", 1], [1, 2, 3]), Series("&lt;", [odd], [1])]
+    chart = Chart(odd, series, x_title=odd, y_title=odd, caution=odd)
+    figure = json.loads(chart.figure().to_json())
+    shown = "&lt;b&gt;a&lt;/b&gt; &amp; 'c'"
+    assert [trace["name"] for trace in figure["data"]] == [shown, "&amp;lt;"]
+    assert figure["data"][0]["x"] == [shown, "b", 1]
+    assert figure["data"][0]["y"] == [1, 2, 3]
+    layout = figure["layout"]
+    assert layout["title"]["text"] == layout["title"]["subtitle"]["text"] == shown
+    assert layout["xaxis"]["title"]["text"] == layout["yaxis"]["title"]["text"] == shown
+    assert odd in str(chart)
 
 
 def test_the_figure_says_its_caution_and_its_title_as_they_are():

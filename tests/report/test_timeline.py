@@ -76,10 +76,10 @@ def test_the_figure_has_a_trace_for_each_state_in_its_colour():
     assert [trace.name for trace in figure.data] == ["up", "down"]
     assert list(figure.layout.colorway) == [COLOURS["up"], COLOURS["down"]]
     down = figure.data[1]
-    assert (down.orientation, list(down.y)) == ("h", ["front <1>", "back"])
+    assert (down.orientation, list(down.y)) == ("h", ["front &lt;1&gt;", "back"])
     assert list(down.base) == ["2026-11-26 10:00:00", "2026-11-26 09:20:00"]
     assert list(down.x) == [20 * 60_000] * 2
-    assert list(figure.layout.yaxis.categoryarray) == ["front <1>", "back"]
+    assert list(figure.layout.yaxis.categoryarray) == ["front &lt;1&gt;", "back"]
     assert (figure.layout.xaxis.type, figure.layout.yaxis.autorange) == ("date", "reversed")
 
 

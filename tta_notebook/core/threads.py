@@ -80,6 +80,7 @@ class _Elsewhere:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_cancelled = False
         self._waiting = asyncio.current_task()
+        self._cancelled_before = self._cancellations()  # now: the thread may run ahead of `_wait`
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._work,), name="tta-run-sync")
 
@@ -97,9 +98,8 @@ class _Elsewhere:
         return self._output
 
     def _wait(self) -> None:
-        before = self._cancellations()
         while not self._ended.wait(LOOK_S):
-            if self._cancellations() > before:
+            if self._cancellations() > self._cancelled_before:
                 self._cancel()
                 self._ended.wait()
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from tta_notebook.core import checked, clock
+from tta_notebook.core import checked, clock, moments, travel
 from tta_notebook.core.context import WorkflowContext, current_context
 from tta_notebook.core.errors import ArgumentError, ConfigurationError, Names
 from tta_notebook.core.money import decimal_usd, shown, usd
@@ -70,6 +70,11 @@ class Ledger:
         self._books = (
             MemoryBooks(checked.count("Ledger", "keep", keep)) if path is None else FileBooks(path)
         )
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        if isinstance(self._books, MemoryBooks):
+            return travel.by_reference(self)
+        return super().__reduce_ex__(protocol)
 
     def __repr__(self) -> str:
         all_of_it = self.totals()
@@ -243,11 +248,10 @@ def _since_ns(since: datetime | timedelta | None) -> int:
     if since is None:
         return 0
     if isinstance(since, timedelta):
-        return clock.now_ns() - since // timedelta(microseconds=1) * 1_000
+        return moments.ns_before(clock.now_ns(), since)
     if not isinstance(since, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ArgumentError(
             f"since={since!r} is a {type(since).__name__}, which is no point in time. Give a "
             "datetime or a timedelta."
         )
-    moment = since if since.tzinfo is not None else since.astimezone()
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1_000
+    return moments.ns_of(since)

@@ -18,6 +18,7 @@ from tta_notebook.core.protocols import Guard
 from tta_notebook.core.run import Run
 from tta_notebook.notebook.display import error_text, run_text
 from tta_notebook.notebook.picture import run_html
+from tta_notebook.notebook.prompt import Prompt
 from tta_notebook.notebook.slot import Slot
 
 T = TypeVar("T")
@@ -31,8 +32,12 @@ class BackgroundRun(Run[T]):
 
     Who awaits it waits for its end and no more: an interrupt of the cell that waits leaves it
     alone. Its error is the one that its own cell would have raised.
+
+    Attributes:
+        goes_on: whether its loop also turns while no cell runs.
     """
 
+    goes_on: bool = True
     _work: asyncio.Task[BaseException | None]
     _traceback: TracebackType | None = None
 
@@ -100,16 +105,18 @@ class BackgroundRun(Run[T]):
     @property
     def announcement(self) -> str:
         """What the cell that started it says; the same every time, and true ever after."""
+        where = "" if self.goes_on else ", where it goes on only while a cell awaits"
         return (
-            f"{self.workflow_name} was started in the background. Await the run for its output; "
-            "its cancel() stops it."
+            f"{self.workflow_name} was started in the background{where}. Await the run for its "
+            "output; its cancel() stops it."
         )
 
 
 class Background:
-    """The background runs of a kernel."""
+    """The background runs of a kernel or a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, prompt: Prompt) -> None:
+        self._prompt = prompt
         self._works: dict[asyncio.Task[Any], Run[Any]] = {}
         self._farewell: Callable[[], object] | None = None
 
@@ -117,13 +124,16 @@ class Background:
         """Keep hold of a run until it has ended."""
         if not self._works:
             atexit.register(self._see_to_the_end)
+            self._prompt.before_exit(self._see_to_the_end)
         self._works[work] = run
+        run.goes_on = self._prompt.turn()
         work.add_done_callback(self._forget)
 
     def _forget(self, work: asyncio.Task[Any]) -> None:
         self._works.pop(work, None)
         if not self._works:
             atexit.unregister(self._see_to_the_end)
+            self._prompt.rest()
             self._leave()
 
     def stop(self, farewell: Callable[[], object]) -> None:

@@ -129,8 +129,10 @@ def _fell_back(said: _Said) -> Badge:
 def _circuit(said: _Said) -> Badge:
     state = str(said.data["state"]).replace("_", "-")
     tones: dict[str, Tone] = {"open": "bad", "half-open": "warn", "closed": "good"}
+    name = f" {said.data['breaker']}" if said.data.get("breaker") else ""
+    whose = f" for {said.data['key']}" if said.data.get("key") else ""
     because = f": {said.data['because']}" if said.data.get("because") else ""
-    return Badge(f"breaker {state}{because}", tones.get(state, "warn"))
+    return Badge(f"breaker{name} {state}{whose}{because}", tones.get(state, "warn"))
 
 
 def _timed_out(said: _Said) -> Badge:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from tta_notebook.core import clock
 from tta_notebook.core.run import Run
+from tta_notebook.notebook.front_end import takes_input
 from tta_notebook.notebook.ipython import Shell
 from tta_notebook.notebook.picture import run_html
 from tta_notebook.notebook.slot import Slot
@@ -52,11 +53,6 @@ async def following(run: Run[Any], view: View | None, shell: Shell) -> AsyncGene
         view.close()
         if not ticker.cancelled() and (error := ticker.exception()):
             shell.log.warning("The live view failed and was closed: %r", error)
-
-
-def takes_input(shell: Shell) -> bool:
-    """Tell whether a person may answer: programs that run notebooks take no input."""
-    return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))
 
 
 def view_for(run: Run[Any], mode: str, shell: Shell, slot: Slot | None = None) -> View | None:

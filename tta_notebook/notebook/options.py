@@ -12,6 +12,7 @@ import re
 import tokenize
 import warnings
 from dataclasses import dataclass, field
+from datetime import timedelta
 from difflib import get_close_matches
 
 LIVE_MODES = ("auto", "widget", "html", "off")
@@ -297,6 +298,18 @@ def seconds_in(span: str) -> float:
     found = _SPAN.fullmatch(span)
     assert found is not None, "the reader has checked it"
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+
+
+def timedelta_in(span: str) -> timedelta:
+    """Return the same as a length of time; the longest one for what is longer.
+
+    >>> timedelta_in("36h").days, timedelta_in("9" * 400 + "d") == timedelta.max
+    (1, True)
+    """
+    try:
+        return timedelta(seconds=seconds_in(span))
+    except OverflowError:
+        return timedelta.max
 
 
 def _folded(usage: str, width: int = 92) -> str:

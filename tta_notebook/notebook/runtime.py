@@ -24,10 +24,12 @@ from tta_notebook.core.standing import standing
 from tta_notebook.core.threads import run_blocking
 from tta_notebook.notebook.attended import Attended
 from tta_notebook.notebook.background import Background, BackgroundRun, Record
-from tta_notebook.notebook.follow import takes_input, view_for
+from tta_notebook.notebook.follow import view_for
+from tta_notebook.notebook.front_end import takes_input
 from tta_notebook.notebook.ipython import Shell, UsageError, display
 from tta_notebook.notebook.loop import interrupt_cancels
 from tta_notebook.notebook.primitive_cell import Wrapping
+from tta_notebook.notebook.prompt import Prompt
 from tta_notebook.notebook.recorded import Recorded, literal_of
 from tta_notebook.notebook.rows import is_run
 from tta_notebook.notebook.settings import TTAMagics
@@ -62,7 +64,7 @@ class Runtime:
     def __init__(self, shell: Shell, settings: TTAMagics) -> None:
         self.workflow: Any = None
         self.settings = settings
-        self.background = Background()
+        self.background = Background(Prompt(shell))
         self._memo: Memo | None = None
         self.runs: deque[Run[Any]] = deque(maxlen=_KEPT_RUNS)
         self.recorded: deque[Recorded] = deque(maxlen=_KEPT_RUNS)

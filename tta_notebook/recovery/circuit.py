@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from enum import Enum
 from typing import Any
 
@@ -79,6 +79,9 @@ class Circuit:
 
     permit: Permit
     """What a closed circuit gives to every call."""
+
+    key: Hashable = None
+    """Which of a breaker's circuits it is, where that has one for each key."""
 
     def __init__(
         self,

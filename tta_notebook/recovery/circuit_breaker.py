@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from tta_notebook.core import checked, clock
 from tta_notebook.core.calling import Call
 from tta_notebook.core.checked import UNSET, UnsetType
-from tta_notebook.core.context import HERE, PLAIN, WorkflowContext
+from tta_notebook.core.context import HERE, PLAIN, WorkflowContext, current_context
 from tta_notebook.core.errors import (
     CacheKeyError,
     CircuitOpenError,
@@ -20,6 +20,7 @@ from tta_notebook.core.wrapper import WrapperPrimitive
 from tta_notebook.recovery.circuit import Circuit, CircuitState, Permit
 from tta_notebook.recovery.circuit_config import CircuitBreakerConfig
 from tta_notebook.recovery.circuits import Circuits
+from tta_notebook.recovery.key_label import key_label
 from tta_notebook.recovery.matching import ErrorCondition, matches
 
 # These say that nothing was asked: they tell nothing about what is protected.
@@ -134,15 +135,24 @@ class CircuitBreakerPrimitive(WrapperPrimitive[TIn, TOut]):
 
     def reset(self, key: Hashable = None) -> None:
         """Close the circuit and forget what was counted."""
-        self.circuit(key).close()
+        self._by_hand(Circuit.close, key)
 
     def open(self, key: Hashable = None) -> None:
         """Let no call through until the recovery timeout is over."""
-        self.circuit(key).open()
+        self._by_hand(Circuit.open, key)
 
     def isolate(self, key: Hashable = None) -> None:
         """Let no call through until `reset()`."""
-        self.circuit(key).isolate()
+        self._by_hand(Circuit.isolate, key)
+
+    def _by_hand(self, change: Callable[[Circuit], None], key: Hashable) -> None:
+        circuit = self.circuit(key)
+        before = circuit.state
+        change(circuit)
+        context = current_context()
+        if context is not None and circuit.state is not before:
+            # It stands in the trace of the step that did it, so it says whose circuit it was.
+            _tell(circuit, context, breaker=self.name)
 
     # What it does
 
@@ -254,5 +264,7 @@ class CircuitBreakerPrimitive(WrapperPrimitive[TIn, TOut]):
         )
 
 
-def _tell(circuit: Circuit, context: WorkflowContext) -> None:
-    context.note("circuit", state=circuit.state.value, because=circuit.because)
+def _tell(circuit: Circuit, context: WorkflowContext, **more: str) -> None:
+    if circuit.key is not None:
+        more["key"] = key_label(circuit.key)
+    context.note("circuit", state=circuit.state.value, because=circuit.because, **more)

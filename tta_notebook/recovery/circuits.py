@@ -60,6 +60,7 @@ class Circuits:
         while len(self._closed) >= self._max_keys:
             self._closed.popitem(last=False)
         made = Circuit(self._config, _Move(self, key))
+        made.key = key
         # Of two threads that ask for a new key at once, both get the one that came first.
         return self._closed.setdefault(key, made)
 

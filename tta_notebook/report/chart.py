@@ -10,7 +10,7 @@ from html import escape
 from importlib import import_module
 from typing import Any, Literal
 
-from tta_notebook.report.picture import Picture
+from tta_notebook.report.picture import Picture, plotly_text
 
 _WIDTH, _HEIGHT = 640, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84, 12, 14, 44
@@ -82,19 +82,23 @@ class Chart(Picture):
                     "array": [h - y for h, y in zip(series.high, values, strict=True)],
                     "arrayminus": [y - w for w, y in zip(series.low, values, strict=True)],
                 }
-            about = {"x": list(series.x), "y": list(series.y), "name": series.name}
+            about = {
+                "x": [plotly_text(x) if isinstance(x, str) else x for x in series.x],
+                "y": list(series.y),
+                "name": plotly_text(series.name),
+            }
             if self.kind == "bar":
                 traces.append(go.Bar(**about, error_y=error))
             else:
                 traces.append(go.Scatter(**about, mode="lines+markers", error_y=error))
         figure = self._figure_of(traces, _COLOURS, 320)
         figure.update_layout(showlegend=len(self.series) > 1)
-        figure.update_xaxes(title=self.x_title)
+        figure.update_xaxes(title=plotly_text(self.x_title))
         if all(isinstance(place, str) for place in _places(self.series)):
             # Else plotly takes days for instants, and a single day for a millisecond of it.
             figure.update_xaxes(type="category")
         figure.update_yaxes(
-            title={"text": self.y_title, "standoff": 12},
+            title={"text": plotly_text(self.y_title), "standoff": 12},
             rangemode="tozero",
             tickformat=self.y_format if self.y_format.endswith("%") else None,
         )

@@ -13,6 +13,15 @@ from typing import Any
 _CAUTION_CHARS = 100
 
 
+def plotly_text(text: str) -> str:
+    """Return a text that plotly shows as it is: it takes tags and entities for markup, everywhere.
+
+    >>> plotly_text("<b> & 'c'")
+    "&lt;b&gt; &amp; 'c'"
+    """
+    return escape(text, quote=False)  # it knows no &quot;
+
+
 class Picture(ABC):
     """Something to look at, with a title.
 
@@ -66,10 +75,10 @@ class Picture(ABC):
         go: Any = import_module("plotly.graph_objects")
         figure = go.Figure(list(traces))
         # Plotly breaks no lines.
-        caution = [escape(line) for line in wrap(self.caution, _CAUTION_CHARS)]
+        caution = [plotly_text(line) for line in wrap(self.caution, _CAUTION_CHARS)]
         subtitle = {"text": "<br>".join(caution), "font": {"size": 11}}
         figure.update_layout(
-            title={"text": escape(self.title), "subtitle": subtitle},
+            title={"text": plotly_text(self.title), "subtitle": subtitle},
             height=height,
             margin={"l": 70, "r": 20, "t": 50 + 18 * len(caution), "b": 50},
             paper_bgcolor="rgba(0,0,0,0)",

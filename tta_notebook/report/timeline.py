@@ -9,7 +9,7 @@ from html import escape
 from importlib import import_module
 from typing import Any
 
-from tta_notebook.report.picture import Picture
+from tta_notebook.report.picture import Picture, plotly_text
 
 _WIDTH, _LEFT, _RIGHT = 640, 150, 16
 _LANE, _BAR, _TOP, _BOTTOM = 26, 16, 40, 40
@@ -105,7 +105,7 @@ class Timeline(Picture):
         figure.update_yaxes(
             type="category",
             categoryorder="array",
-            categoryarray=[lane.name for lane in self.lanes],
+            categoryarray=[plotly_text(lane.name) for lane in self.lanes],
             autorange="reversed",
         )
         return figure
@@ -118,13 +118,13 @@ class Timeline(Picture):
             if each.state == state
         ]
         return {
-            "name": state,
+            "name": plotly_text(state),
             "orientation": "h",
-            "y": [name for name, _ in found],
+            "y": [plotly_text(name) for name, _ in found],
             # Plotly's dates have no zone; its lengths are milliseconds.
             "base": [each.start.replace(tzinfo=None).isoformat(" ") for _, each in found],
             "x": [each.duration / timedelta(milliseconds=1) for _, each in found],
-            "text": [escape(self._said(name, each)) for name, each in found],
+            "text": [plotly_text(self._said(name, each)) for name, each in found],
             "textposition": "none",
             "hoverinfo": "text",
             # With a place of their own bars lie in one lane, also among figures of other bars.

@@ -13,6 +13,7 @@ from tta_notebook.core import checked
 from tta_notebook.core.stream import stream
 from tta_notebook.notebook.dashboards.filters import Filters
 from tta_notebook.notebook.dashboards.page import Page
+from tta_notebook.notebook.front_end import takes_input
 from tta_notebook.observability.history.questions import Table
 from tta_notebook.observability.history.times import When
 
@@ -175,9 +176,12 @@ class Dashboard(ABC):
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         del include, exclude  # IPython leaves out what is not wanted
+        from IPython.core.getipython import get_ipython  # noqa: PLC0415 - only who is shown
+
         page = self.page()
         static = {"text/html": page.fragment(), "text/plain": page.text()}
-        if not _is_anyone_there():
+        # A program would store the controls, and an export would show those, dead, and no page.
+        if not takes_input(get_ipython()):
             return static
         controls: Controls = import_module(_CONTROLS).Controls(self, page)
         self._shown.append(controls)
@@ -188,13 +192,3 @@ def _users_history() -> Recorded:
     from tta_notebook.observability.history import History  # noqa: PLC0415 - only who asks
 
     return History()
-
-
-def _is_anyone_there() -> bool:
-    """Tell whether a person may turn controls: programs that run notebooks take no input.
-
-    They would store the controls, and an export would show those, dead, instead of the page.
-    """
-    from IPython.core.getipython import get_ipython  # noqa: PLC0415 - only who is shown
-
-    return bool(getattr(getattr(get_ipython(), "kernel", None), "_allow_stdin", False))

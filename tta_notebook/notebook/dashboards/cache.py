@@ -25,10 +25,7 @@ class CacheDashboard(Dashboard):
 
     A hit rate is hits by hits and misses. Who joined a call that was under way is counted apart.
 
-    Args:
-        history: whom to ask; by default the history in the user's folder.
-        since: the first moment that counts, or how long ago: "7d"; None for everything.
-        auto_refresh_s: look again so often while runs are under way and the controls are shown.
+    Its arguments are those of every `Dashboard`.
 
     >>> import tempfile
     >>> from tta_notebook import CachePrimitive, LambdaPrimitive

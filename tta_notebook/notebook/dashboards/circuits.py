@@ -46,18 +46,20 @@ class Circuit:
 
     Attributes:
         step: the breaker.
+        key: which of its circuits, where it has one for each key.
         workflow: in which it stands.
         process: which of those that had one of this name, from 1; 0 where there was only one.
         stretches: its states in order.
 
     >>> second = 10**9
     >>> states = [Stretch("closed", 0, 3 * second), Stretch("open", 3 * second, 4 * second)]
-    >>> circuit = Circuit("guarded", "ask", 0, states)
+    >>> circuit = Circuit("guarded", "eu", "ask", 0, states)
     >>> circuit.name, circuit.open_s, circuit.seconds()
-    ('guarded, ask', 1.0, 4.0)
+    ('guarded for eu, ask', 1.0, 4.0)
     """
 
     step: str
+    key: str | None
     workflow: str | None
     process: int
     stretches: Sequence[Stretch]
@@ -65,7 +67,8 @@ class Circuit:
     @property
     def name(self) -> str:
         """What to call it."""
-        named = f"{self.step}, {self.workflow}" if self.workflow else self.step
+        named = self.step if self.key is None else f"{self.step} for {self.key}"
+        named = f"{named}, {self.workflow}" if self.workflow else named
         return f"{named}, process {self.process}" if self.process else named
 
     def seconds(self, *states: str) -> float:
@@ -86,6 +89,7 @@ class Circuit:
         last = self.stretches[-1]
         return {
             "step": self.step,
+            "key": self.key,
             "workflow": self.workflow,
             "process": self.process or None,
             "state": _WORDS.get(last.state or "", last.state),
@@ -115,6 +119,7 @@ class Circuit:
 
 COLUMNS = (
     "step",
+    "key",
     "workflow",
     "process",
     "state",
@@ -124,6 +129,14 @@ COLUMNS = (
     "half_open_s",
     "open_share",
 )
+
+
+def _said(what: str) -> str:
+    return f"CASE WHEN json_valid(data) THEN json_extract(data, '$.{what}') END"
+
+
+# What was done by hand stands in the trace of the step that did it.
+WHOSE = f"COALESCE({_said('breaker')}, step)"
 
 
 def circuits(asked: Asked, filters: Filters, path: Path | None) -> list[Circuit]:
@@ -139,9 +152,9 @@ def circuits(asked: Asked, filters: Filters, path: Path | None) -> list[Circuit]
     notes = records(
         asked(
             # By a table of its own: SQLite would look through all runs for each note.
-            "WITH notes AS MATERIALIZED (SELECT time_ns, span_id, number, step, workflow, run_id, "  # noqa: S608 - no word of a user's
-            "CASE WHEN json_valid(data) THEN json_extract(data, '$.state') END AS state, "
-            "CASE WHEN json_valid(data) THEN json_extract(data, '$.because') END AS because "
+            f"WITH notes AS MATERIALIZED (SELECT time_ns, span_id, number, {WHOSE} AS step, "  # noqa: S608 - no word of a user's
+            f"{_said('key')} AS key, workflow, run_id, "
+            f"{_said('state')} AS state, {_said('because')} AS because "
             f"FROM events WHERE {where} ORDER BY time_ns DESC LIMIT {_MOST_NOTES}), "
             "mine AS MATERIALIZED (SELECT id, owner FROM runs "
             "WHERE id IN (SELECT run_id FROM notes)) "
@@ -151,17 +164,18 @@ def circuits(asked: Asked, filters: Filters, path: Path | None) -> list[Circuit]
         )
     )
     times = _times(asked, {row["owner"] for row in notes} - {None}, path)
-    by_circuit: dict[tuple[Any, Any], dict[Any, list[dict[str, Any]]]] = {}
+    by_circuit: dict[tuple[Any, ...], dict[Any, list[dict[str, Any]]]] = {}
     for row in notes:
-        named = by_circuit.setdefault((row["step"], row["workflow"]), {})
+        key = None if row["key"] is None else str(row["key"])
+        named = by_circuit.setdefault((row["step"], key, row["workflow"]), {})
         named.setdefault(row["owner"], []).append(row)
     found: list[Circuit] = []
-    for (step, workflow), by_owner in by_circuit.items():
+    for (step, key, workflow), by_owner in by_circuit.items():
         for number, (owner, rows) in enumerate(by_owner.items(), 1):
             stretches = _stretches(rows, times.get(owner), since_ns)
             process = number if len(by_owner) > 1 else 0
             if any(each.state != "closed" for each in stretches):
-                found.append(Circuit(str(step or "-"), workflow, process, stretches))
+                found.append(Circuit(str(step or "-"), key, workflow, process, stretches))
     return sorted(found, key=lambda each: (-each.open_s, each.name))
 
 

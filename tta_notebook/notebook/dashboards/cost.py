@@ -22,10 +22,7 @@ _TOKENS = ("input", "cached input", "cache writes", "output", "reasoning")
 class CostDashboard(Dashboard):
     """Shows what models cost: over time, per successful run, for whom, and of which budgets.
 
-    Args:
-        history: whom to ask; by default the history in the user's folder.
-        since: the first moment that counts, or how long ago: "7d"; None for everything.
-        auto_refresh_s: look again so often while runs are under way and the controls are shown.
+    Its arguments are those of every `Dashboard`.
 
     >>> import tempfile
     >>> from tta_notebook import LLMPrimitive, Price, PriceBook, Reply, ScriptedModel, Usage

@@ -25,10 +25,7 @@ _HOUR_S = 3_600
 class ResilienceDashboard(Dashboard):
     """Shows retries, fallbacks, circuits, timeouts, waits, refusals and errors.
 
-    Args:
-        history: whom to ask; by default the history in the user's folder.
-        since: the first moment that counts, or how long ago: "7d"; None for everything.
-        auto_refresh_s: look again so often while runs are under way and the controls are shown.
+    Its arguments are those of every `Dashboard`.
 
     >>> import tempfile
     >>> from tta_notebook import FallbackPrimitive, LambdaPrimitive
@@ -135,7 +132,8 @@ class ResilienceDashboard(Dashboard):
     def _circuits(self) -> pd.DataFrame:
         where, values = self.filters.rows("events", "name = 'circuit'", "json_valid(data)")
         last = self._asked(
-            "SELECT time_ns AS time, step, workflow, json_extract(data, '$.state') AS state, "  # noqa: S608 - no word of a user's
+            f"SELECT time_ns AS time, {circuits.WHOSE} AS step, "  # noqa: S608 - no word of a user's
+            "json_extract(data, '$.key') AS key, workflow, json_extract(data, '$.state') AS state, "
             "json_extract(data, '$.because') AS because "
             f"FROM events WHERE {where} ORDER BY time_ns DESC LIMIT {_LAST_TRANSITIONS}",
             values,

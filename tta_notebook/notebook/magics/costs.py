@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import line_magic, magics_class, needs_local_scope
@@ -12,7 +11,7 @@ from tta_notebook.core.errors import ConfigurationError
 from tta_notebook.notebook.ipython import UsageError
 from tta_notebook.notebook.magics.base import Family
 from tta_notebook.notebook.money import budget_text
-from tta_notebook.notebook.options import seconds_in
+from tta_notebook.notebook.options import timedelta_in
 from tta_notebook.notebook.tables.costs import COSTS, STANDING_BUDGET
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class CostMagics(Family):
         if arguments is None:
             return None
         ledger, values = self._money.ledger, arguments.values
-        since = timedelta(seconds=seconds_in(values["since"])) if "since" in values else None
+        since = timedelta_in(values["since"]) if "since" in values else None
         by = values.get("by")
         if "plot" in values:
             from tta_notebook.report.figures import cost_chart  # noqa: PLC0415 - only who draws

@@ -17,7 +17,7 @@ from tta_notebook.core.threads import run_blocking
 from tta_notebook.notebook.compare import Comparison
 from tta_notebook.notebook.ipython import UsageError
 from tta_notebook.notebook.magics.base import Family
-from tta_notebook.notebook.options import seconds_in
+from tta_notebook.notebook.options import timedelta_in
 from tta_notebook.notebook.tables.records import CACHE, COMPARE, HISTORY, MODELS, WHATIF
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _answered(asked: WhatIf, question: str, value: Any, said: dict[str, str]) ->
 
 
 def _since(values: dict[str, str]) -> timedelta | None:
-    return timedelta(seconds=seconds_in(values["since"])) if "since" in values else None
+    return timedelta_in(values["since"]) if "since" in values else None
 
 
 def _chosen(stats: dict[str, Any]) -> dict[str, Any]:

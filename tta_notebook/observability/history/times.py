@@ -6,7 +6,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import TypeAlias
 
-from tta_notebook.core import clock
+from tta_notebook.core import clock, moments
 from tta_notebook.core.errors import ConfigurationError
 
 When: TypeAlias = datetime | date | timedelta | str
@@ -25,7 +25,8 @@ def now_ns() -> int:
 def instant_ns(owner: str, name: str, when: When) -> int:
     """Return a moment in nanoseconds since the Unix epoch.
 
-    A datetime without a time zone, and a date, count in local time.
+    A datetime without a time zone, and a date, count in local time. What lies before 1677 or after
+    2262 is the first or the last moment that a database can tell.
 
     Raises:
         ConfigurationError: it is no moment.
@@ -36,11 +37,11 @@ def instant_ns(owner: str, name: str, when: When) -> int:
     if isinstance(when, str):
         when = _read(owner, name, when)
     if isinstance(when, timedelta):
-        return now_ns() - _ns(when)
+        return moments.ns_before(now_ns(), when)
     if isinstance(when, date) and not isinstance(when, datetime):
         when = datetime(when.year, when.month, when.day)  # noqa: DTZ001 - local time, said below
     if isinstance(when, datetime):
-        return _ns(when.astimezone(UTC) - _EPOCH)
+        return moments.ns_of(when)
     raise _refused(owner, name, when)
 
 
@@ -55,15 +56,14 @@ def moment(ns: int) -> datetime:
 
 def _read(owner: str, name: str, text: str) -> datetime | timedelta:
     if ago := _AGO.fullmatch(text.strip()):
-        return timedelta(**{_UNITS[ago[2]]: float(ago[1])})
+        try:
+            return timedelta(**{_UNITS[ago[2]]: float(ago[1])})
+        except OverflowError:
+            return timedelta.max  # longer ago than anything
     try:
         return datetime.fromisoformat(text)
     except ValueError:
         raise _refused(owner, name, text) from None
-
-
-def _ns(span: timedelta) -> int:
-    return span // timedelta(microseconds=1) * 1_000
 
 
 def _refused(owner: str, name: str, found: object) -> ConfigurationError:
