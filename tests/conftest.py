@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from tta_notebook.core.stream import stream
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _a_heap_of_its_own():
@@ -12,8 +14,10 @@ def _a_heap_of_its_own():
 
     Many tests collect garbage to see that nothing is left of a run. Late in the suite each of these
     went through everything that was imported and kept before, plotly and pandas included, which
-    took a second: the matrix alone ten minutes in place of forty seconds.
+    took a second: the matrix alone ten minutes in place of forty seconds. The newest run is let go
+    first: frozen, it would keep open what its steps had opened.
     """
+    stream.last_run = None
     gc.collect()
     gc.freeze()
 
