@@ -18,6 +18,7 @@ from tta_notebook import (
     RouteError,
     RouterPrimitive,
     SwitchPrimitive,
+    TimeoutPrimitive,
     WorkflowContext,
     as_primitive,
     capture,
@@ -107,6 +108,54 @@ def test_a_branch_that_cancels_itself_stops_the_others():
     with pytest.raises(asyncio.CancelledError):
         run_virtual(lambda: (sleeper(5) | give_up)(0))
     assert ended == [5]
+
+
+def test_a_branch_whose_task_is_cancelled_stops_the_others():
+    async def give_up(x):
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+
+    with pytest.raises(asyncio.CancelledError):
+        run_virtual(lambda: (sleeper(5) | give_up | sleeper(9))(0))
+    assert ended == [5, 9]
+
+
+def slow_to_clean_up(seconds):
+    async def wait(x):
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(seconds)
+            ended.append(seconds)
+
+    return LambdaPrimitive(wait)
+
+
+@pytest.mark.parametrize("mode", ["fail_fast", "collect"])
+@pytest.mark.parametrize("limit", [None, 3])
+def test_a_cancelled_parallel_leaves_every_branch_its_time_to_clean_up(mode, limit):
+    workflow = ParallelPrimitive(
+        [slow_to_clean_up(seconds) for seconds in (3, 1, 2)], mode=mode, max_concurrency=limit
+    )
+
+    async def main():
+        run = workflow.start(0)
+        await asyncio.sleep(1)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    run_virtual(main)
+    assert ended == [1, 2, 3]
+
+
+def test_a_timeout_leaves_every_branch_its_time_to_clean_up():
+    workflow = TimeoutPrimitive(
+        ParallelPrimitive([slow_to_clean_up(seconds) for seconds in (3, 1, 2)]), timeout_seconds=1
+    )
+    with pytest.raises(TimeoutError):
+        run_virtual(lambda: workflow(0))
+    assert ended == [1, 2, 3]
 
 
 @given(st.integers(1, 5), st.integers(1, 12))

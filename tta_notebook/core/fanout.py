@@ -53,6 +53,8 @@ class _Siblings:
         self._is_stopped = False
         self._results: list[Any] = []
         self._failures: list[BaseException] = []
+        self._parent = asyncio.current_task()
+        self._asked_before = self._times_asked()
 
     def begin(self, group: asyncio.TaskGroup, work: Work) -> asyncio.Task[None]:
         self._results.append(None)
@@ -112,9 +114,15 @@ class _Siblings:
             return
         self._is_stopped = True
         self._failures.append(reason)
+        if self._times_asked() > self._asked_before:
+            return  # the group cancels all of them; a second time would interrupt their clean-up
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
+
+    def _times_asked(self) -> int:
+        """Return how often the caller was asked to stop."""
+        return 0 if self._parent is None else self._parent.cancelling()
 
     def outcome(self) -> list[Any]:
         if not self._failures:
