@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Embedder,
         EncodeError,
         Event,
+        Executor,
         FastestRoute,
         Graph,
         Guard,
@@ -65,8 +66,10 @@ if TYPE_CHECKING:
         Store,
         StreamChunk,
         SwitchPrimitive,
+        TravelError,
         UnboundedCostError,
         Usage,
+        WorkerLostError,
         WorkflowContext,
         WorkflowError,
         WorkflowPrimitive,
@@ -192,6 +195,10 @@ if TYPE_CHECKING:
         current_saga_step,
         is_transient,
     )
+    from tta_notebook.scale import (
+        Cluster,
+        WorkerStatus,
+    )
     from tta_notebook.testing import (
         MockPrimitive,
     )
@@ -234,6 +241,7 @@ __all__ = [
     "CircuitOpenError",
     "CircuitState",
     "Classifier",
+    "Cluster",
     "CompensationFailedError",
     "CompensationPrimitive",
     "CompositionError",
@@ -252,6 +260,7 @@ __all__ = [
     "EncodedStore",
     "Entry",
     "Event",
+    "Executor",
     "FallbackPrimitive",
     "FastestRoute",
     "FunctionBackend",
@@ -345,10 +354,13 @@ __all__ = [
     "TokenBound",
     "TokenCorrections",
     "Totals",
+    "TravelError",
     "UnboundedCostError",
     "UnfinishedStep",
     "Usage",
     "WhatIf",
+    "WorkerLostError",
+    "WorkerStatus",
     "WorkflowContext",
     "WorkflowError",
     "WorkflowPrimitive",
@@ -469,6 +481,8 @@ _ROOMS = {
     "UnfinishedStep": "recovery",
     "current_saga_step": "recovery",
     "is_transient": "recovery",
+    "Cluster": "scale",
+    "WorkerStatus": "scale",
     "MockPrimitive": "testing",
 }
 

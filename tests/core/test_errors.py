@@ -49,6 +49,8 @@ DATA = {
     "CompensationFailedError": {"errors": [ValueError("undo")], "uncompensated": ["book"]},
     "CacheKeyError": {"path": "input['a']"},
     "StorageError": {"path": "runs.db"},
+    "TravelError": {"part": "item 3"},
+    "WorkerLostError": {"worker": "tcp://10.0.0.1:9", "index": 3, "attempts": 2},
     "BudgetExceededError": {
         "limit_usd": 10.0,
         "spent_usd": 4.0,

@@ -34,7 +34,9 @@ from tta_notebook.core.errors import (
     RouteError,
     StepTimeoutError,
     StorageError,
+    TravelError,
     UnboundedCostError,
+    WorkerLostError,
     WorkflowError,
 )
 from tta_notebook.core.events import Event, Note, Sink, Span, StreamChunk
@@ -42,7 +44,16 @@ from tta_notebook.core.function import LambdaPrimitive
 from tta_notebook.core.map import MapPrimitive
 from tta_notebook.core.parallel import ParallelPrimitive
 from tta_notebook.core.primitive import WorkflowPrimitive
-from tta_notebook.core.protocols import Answer, Embedder, Guard, Hold, PlannedCall, StepStore, Store
+from tta_notebook.core.protocols import (
+    Answer,
+    Embedder,
+    Executor,
+    Guard,
+    Hold,
+    PlannedCall,
+    StepStore,
+    Store,
+)
 from tta_notebook.core.router import RouterPrimitive, RoutingStrategy
 from tta_notebook.core.routing import CheapestRoute, FastestRoute, LeastLoadedRoute
 from tta_notebook.core.run import Run
@@ -85,6 +96,7 @@ __all__ = [
     "Embedder",
     "EncodeError",
     "Event",
+    "Executor",
     "FastestRoute",
     "Graph",
     "Guard",
@@ -118,8 +130,10 @@ __all__ = [
     "Store",
     "StreamChunk",
     "SwitchPrimitive",
+    "TravelError",
     "UnboundedCostError",
     "Usage",
+    "WorkerLostError",
     "WorkflowContext",
     "WorkflowError",
     "WorkflowPrimitive",

@@ -18,6 +18,8 @@ WorkflowError
 ├── CassetteMissError (LookupError)       a replayed call was not recorded, or not like that
 ├── CassetteSecretError (ValueError)      a recording holds a key or password
 ├── StorageError (OSError)                a file of records cannot be read or written
+├── TravelError (TypeError)               what cannot go to another process, or come from it
+├── WorkerLostError (ConnectionError)     a worker ended while it worked on an item
 ├── EncodeError (TypeError)               a value that cannot be kept as it is
 ├── DecodeError (ValueError)              what was kept is damaged, or no longer what it was
 ├── InstallError (OSError)                `tta local install` could not finish
@@ -300,6 +302,38 @@ class StorageError(WorkflowError, OSError):
     def __init__(self, message: str, *, path: str) -> None:
         super().__init__(message)
         self.path = path
+
+
+class TravelError(WorkflowError, TypeError):
+    """What would have to go to another process, or come from it, cannot.
+
+    Attributes:
+        part: which part of it.
+    """
+
+    def __init__(self, message: str, *, part: str) -> None:
+        super().__init__(message)
+        self.part = part
+
+
+class WorkerLostError(WorkflowError, ConnectionError):
+    """A worker ended while it worked on an item, as often as the item may be tried again.
+
+    Attributes:
+        worker: its address.
+        index: the item's place; None where it is about no item.
+        attempts: how often the item was begun.
+    """
+
+    retryable: ClassVar[bool] = True
+
+    def __init__(
+        self, message: str, *, worker: str, index: int | None = None, attempts: int = 1
+    ) -> None:
+        super().__init__(message)
+        self.worker = worker
+        self.index = index
+        self.attempts = attempts
 
 
 class EncodeError(WorkflowError, TypeError):

@@ -28,7 +28,7 @@ from tta_notebook.core.threads import run_blocking
 
 if TYPE_CHECKING:
     from tta_notebook.core.graph import Graph
-    from tta_notebook.core.protocols import Guard
+    from tta_notebook.core.protocols import Executor, Guard
 
 TIn = TypeVar("TIn", contravariant=True)
 TOut = TypeVar("TOut", covariant=True)
@@ -229,6 +229,7 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
         *,
         max_concurrency: int = 100,
         mode: str = "fail_fast",
+        executor: Executor | None = None,
         context: WorkflowContext = HERE,
     ) -> list[Any]:
         """Run once for every item and give the results in the items' order.
@@ -238,11 +239,12 @@ class WorkflowPrimitive(Generic[TIn, TOut]):
             max_concurrency: how many run at once.
             mode: "fail_fast" raises the first error after cancelling the others; "collect" puts
                 errors in their items' places.
+            executor: where they run: a `Cluster`, say; by default here.
             context: as in `execute`.
         """
         from tta_notebook.core.map import MapPrimitive  # noqa: PLC0415 - it is made of primitives
 
-        mapped = MapPrimitive(self, max_concurrency=max_concurrency, mode=mode)
+        mapped = MapPrimitive(self, max_concurrency=max_concurrency, mode=mode, executor=executor)
         return await mapped.execute(items, context)
 
     # How it is composed

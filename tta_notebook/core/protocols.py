@@ -6,7 +6,7 @@ imports keep pointing one way.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date as Date  # noqa: N812 - Quote has an attribute of that name
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -146,6 +146,22 @@ class StepStore(Protocol):
         context: WorkflowContext,
     ) -> Awaitable[None]:
         """Remember what the step gave."""
+        ...
+
+
+class Executor(Protocol):
+    """Runs a primitive for many items elsewhere: in other processes, on other machines."""
+
+    def run_all(
+        self,
+        primitive: WorkflowPrimitive[Any, Any],
+        items: Iterable[Any] | AsyncIterable[Any],
+        context: WorkflowContext,
+        *,
+        max_concurrency: int | None,
+        mode: str,
+    ) -> Awaitable[list[Any]]:
+        """Return the results in the items' order; `max_concurrency` and `mode` as in a map."""
         ...
 
 

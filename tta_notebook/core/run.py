@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from typing import Any, Generic, TypeVar
 
 from tta_notebook.core import clock
+from tta_notebook.core.audience import Audience
 from tta_notebook.core.context import WorkflowContext, current_context
 from tta_notebook.core.errors import WorkflowError
 from tta_notebook.core.events import STOPPED, Span, Status
@@ -30,6 +31,9 @@ _under_way: set[asyncio.Task[Any]] = set()
 # Results of these types report no usage; asking each of them would be paid at every step.
 _SILENT = frozenset({str, int, float, bool, list, tuple, set, bytes, type(None)})
 _NONE: frozenset[type] = frozenset()
+
+# Stands for whoever watches this process when a run begins.
+_WHO_WATCHES = Audience((), (), with_previews=False)
 
 
 class Run(Generic[T]):
@@ -78,13 +82,18 @@ class Run(Generic[T]):
     _task: asyncio.Task[T] | None = None
     _loop: asyncio.AbstractEventLoop | None = None
 
-    def __init__(self, workflow_name: str, outer: Run[Any] | None = None) -> None:
+    def __init__(
+        self,
+        workflow_name: str,
+        outer: Run[Any] | None = None,
+        audience: Audience | None = _WHO_WATCHES,
+    ) -> None:
         self._number = _run_ids.next()
         self.workflow_name = workflow_name
         self.spans: list[Span] = []
         self._outer = outer
         self.gate: Gate | None = None if outer is None else outer.gate
-        audience = self._audience = stream.audience
+        self._audience = audience = stream.audience if audience is _WHO_WATCHES else audience
         # Read at every step, so kept here: what stands on the class is found more slowly.
         self._listeners = None if audience is None else audience.first
         self._tell_end = None if audience is None else audience.tell_end
@@ -265,6 +274,12 @@ class Run(Generic[T]):
         if self._outer is not None:
             self._outer.include(span)
 
+    def drop(self, count: int) -> None:
+        """Count spans of an execution elsewhere that were more than are kept."""
+        self.spans_dropped += count
+        if self._outer is not None:
+            self._outer.drop(count)
+
     def include(self, span: Span) -> None:
         """List a span of a run that was started inside this one."""
         if len(self.spans) < MAX_SPANS:
@@ -292,9 +307,19 @@ class Run(Generic[T]):
 
     def fail(self, span: Span, error: BaseException) -> None:
         """Record that a span has ended with an error or was cancelled."""
+        self.end_at(span, clock.source(), error)
+
+    def end_at(self, span: Span, end_ns: int, error: BaseException | None = None) -> None:
+        """Record when and how a span has ended: also one of an execution elsewhere.
+
+        Args:
+            span: which.
+            end_ns: when, on the monotonic clock.
+            error: what it raised; None when it ended well.
+        """
         span.error = error
-        span.end_ns = clock.source()
-        if self.failed_span is None and not isinstance(error, STOPPED):
+        span.end_ns = end_ns
+        if error is not None and self.failed_span is None and not isinstance(error, STOPPED):
             self.failed_span = span
         self.marks += 1
         if self._tell_end is not None:
@@ -328,11 +353,15 @@ class Run(Generic[T]):
             return
         usage = Usage.read(reported)
         if usage is not None:
-            span.put("usage", usage if span.usage is None else span.usage + usage)
-            if cost_pico is not None:
-                span.put("cost", cost_pico + (span.cost_pico or 0))
-            self._add(usage, cost_pico)
-            _tell_around(span, usage, cost_pico)
+            self.spend(span, usage, cost_pico)
+
+    def spend(self, span: Span, usage: Usage, cost_pico: int | None) -> None:
+        """Count a usage that nobody has counted yet, and its cost."""
+        span.put("usage", usage if span.usage is None else span.usage + usage)
+        if cost_pico is not None:
+            span.put("cost", cost_pico + (span.cost_pico or 0))
+        self._add(usage, cost_pico)
+        _tell_around(span, usage, cost_pico)
 
     def price(self, span: Span, result: object, cost_pico: int) -> None:
         """Add the cost of a usage that a result reports and that was booked without one."""
@@ -351,6 +380,11 @@ class Run(Generic[T]):
         """Take what a result reports for counted: it was paid for by an earlier call."""
         if type(result) not in _SILENT and (reported := usage_of(result)) is not None:
             self._is_counted(reported, None)
+
+    def known(self, reported: Iterable[object]) -> None:
+        """Take usages for counted that results hold: an execution elsewhere has counted them."""
+        for usage in reported:
+            self._is_counted(usage, None)
 
     def _is_counted(self, reported: object, span: Span | None) -> bool:
         if self._counted is None:

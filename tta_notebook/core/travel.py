@@ -8,10 +8,10 @@ while they are pickled; outside of a trip nobody knows how many copies there wil
 from __future__ import annotations
 
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ class Trip:
     Attributes:
         shares: how many worker processes will load a copy each.
         is_divided: whether there was a limit in it, which was divided among so many.
+        refer: returns how an object is pickled that stays here and is written to from there, as
+            `__reduce__` would; None where it cannot be.
 
     Raises:
         ConfigurationError: that is no number of processes.
@@ -33,6 +35,7 @@ class Trip:
 
     shares: int
     is_divided: bool = False
+    refer: Callable[[object], tuple[Any, ...] | None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         checked.count("Trip", "shares", self.shares)
@@ -84,11 +87,14 @@ def shares_of(limit: str) -> int:
 def by_reference(thing: object) -> tuple[Any, ...]:
     """Return how a ledger or budget in this process's memory is pickled.
 
-    Copies could only count apart: this is the one place that decides about them.
+    Copies could only count apart, unless the trip knows how they reach this one.
 
     Raises:
         TypeError: nothing where it goes could reach it here.
     """
+    trip = current_trip()
+    if trip is not None and trip.refer is not None and (found := trip.refer(thing)) is not None:
+        return found
     kind = type(thing).__name__
     raise TypeError(
         f"{kind} cannot be pickled: it counts in this process's memory, and a copy would count "

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from sqlite3 import Connection
@@ -83,6 +83,24 @@ class MemoryBooks:
         with self._lock:
             self._entries.clear()
             self._sums.clear()
+
+
+class PostedBooks(MemoryBooks):
+    """The same in another process than the ledger's: each entry is handed on to it as well.
+
+    Args:
+        keep: as above.
+        post: takes an entry to where the ledger is.
+    """
+
+    def __init__(self, keep: int, post: Callable[[LedgerEntry], object]) -> None:
+        super().__init__(keep)
+        self._post = post
+
+    def add(self, entry: LedgerEntry) -> None:
+        """Keep an entry, and hand it on."""
+        super().add(entry)
+        self._post(entry)
 
 
 _TABLE = """

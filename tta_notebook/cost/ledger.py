@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -14,7 +14,7 @@ from tta_notebook.core.errors import ArgumentError, ConfigurationError, Names
 from tta_notebook.core.money import decimal_usd, shown, usd
 from tta_notebook.core.protocols import PlannedCall, Prices
 from tta_notebook.core.usage import Usage
-from tta_notebook.cost.books import DIMENSIONS, TAG, FileBooks, MemoryBooks
+from tta_notebook.cost.books import DIMENSIONS, TAG, Books, FileBooks, MemoryBooks, PostedBooks
 from tta_notebook.cost.entry import REPORTED, LedgerEntry, entry_of
 from tta_notebook.cost.report import LedgerReport
 from tta_notebook.cost.totals import Totals
@@ -67,9 +67,30 @@ class Ledger:
             )
         self.prices = prices
         self.counts_replays = counts_replays
-        self._books = (
+        self._books: Books = (
             MemoryBooks(checked.count("Ledger", "keep", keep)) if path is None else FileBooks(path)
         )
+
+    @classmethod
+    def posting(
+        cls,
+        post: Callable[[LedgerEntry], object],
+        prices: Prices | None,
+        *,
+        counts_replays: bool,
+        keep: int = 100_000,
+    ) -> Ledger:
+        """Return a ledger that hands on what it books: a copy of one in another process.
+
+        Args:
+            post: takes an entry to the other one, whose `book` it is for.
+            prices: as for the constructor.
+            counts_replays: the same.
+            keep: the same.
+        """
+        ledger = cls(prices, counts_replays=counts_replays)
+        ledger._books = PostedBooks(keep, post)
+        return ledger
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         if isinstance(self._books, MemoryBooks):
@@ -120,6 +141,10 @@ class Ledger:
         entry = entry_of(model, used, quote, whose, source=REPORTED)
         self._books.add(entry)
         return entry
+
+    def book(self, entry: LedgerEntry) -> None:
+        """Book an entry that another ledger has made."""
+        self._books.add(entry)
 
     def clear(self) -> None:
         """Forget everything; in a file also what other processes have booked."""
@@ -218,7 +243,7 @@ class _Line:
 
     max_output_tokens: int | None = None
 
-    def __init__(self, books: FileBooks | MemoryBooks, call: PlannedCall) -> None:
+    def __init__(self, books: Books, call: PlannedCall) -> None:
         self._books = books
         self._call: PlannedCall | None = call
 
