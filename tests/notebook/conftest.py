@@ -189,6 +189,12 @@ class Kernel:
         self.client.shell_channel.send(message)
 
 
+@pytest.fixture(scope="session")
+def new_kernel():
+    """Return what starts a kernel in a folder; whoever does closes it."""
+    return Kernel
+
+
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory):
     kernel = Kernel(tmp_path_factory.mktemp("kernel"))

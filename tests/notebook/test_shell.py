@@ -281,3 +281,19 @@ def test_a_dry_run_defines_and_draws_and_runs_nothing(shell):
     assert isinstance(cell.value, WorkflowPrimitive)
     assert cell.value is shell.value("ask")
     assert shell.value("seen") == []
+
+
+def test_a_step_that_is_out_of_time_has_all_of_it_to_clean_up(shell):
+    shell.run(
+        "cleaned = []\n"
+        "async def slow(x):\n"
+        "    try:\n"
+        "        await asyncio.sleep(30)\n"
+        "    finally:\n"
+        "        await asyncio.sleep(0.05)\n"
+        "        cleaned.append(x)\n"
+        "slow = LambdaPrimitive(slow)"
+    )
+    cell = shell.run("%tta_run slow 1 --timeout 0.05")
+    assert type(cell.error).__name__ == "RunTimedOut"
+    assert shell.value("cleaned") == [1]

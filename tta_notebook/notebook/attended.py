@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tta_notebook.core.errors import BudgetExceededError
+from tta_notebook.core.errors import BudgetExceededError, TravelError, WorkerLostError
 from tta_notebook.core.run import Run
 from tta_notebook.notebook import stopped
 from tta_notebook.notebook.follow import View, following
@@ -61,6 +61,8 @@ class Attended:
             return stopped.timed_out(run, timeout_s)
         if isinstance(error, BudgetExceededError):
             return stopped.over_budget(run, error)
+        if isinstance(error, TravelError | WorkerLostError):
+            return stopped.at_workers(error)
         stopped.point_at_step(error, run)
-        stopped.leave_out_our_frames(error)
+        stopped.leave_out_our_frames(error, run)
         return error

@@ -157,6 +157,21 @@ def _bulkhead(said: _Said) -> Badge:
     return Badge(f"waited {duration(said.data['waited_s'])} for a place")
 
 
+def _elsewhere(said: _Said) -> Badge:
+    return Badge(f"on {_address(said.data['worker'])}")
+
+
+def _worker_lost(said: _Said) -> Badge:
+    items = counted(said.data["items"], "item")
+    calls = said.data["open_calls"]
+    open_calls = f", {counted(calls, 'call')} under way counted as spent" if calls else ""
+    return Badge(f"lost {_address(said.data['worker'])} with {items}{open_calls}", "warn")
+
+
+def _address(worker: object) -> str:
+    return str(worker).removeprefix("tcp://")
+
+
 def _model(said: _Said) -> Badge:
     data = said.data
     name = str(data.get("served") or data.get("model") or "unnamed")
@@ -222,6 +237,9 @@ _TABLE: Mapping[str, Callable[[_Said], Badge]] = {
     "late_result": _as("its result came too late", "warn"),
     "rate_limit": _rate_limit,
     "bulkhead": _bulkhead,
+    "elsewhere": _elsewhere,
+    "worker_lost": _worker_lost,
+    "unclean_end": _as("at the end: {error}", "warn"),
     "hedge": _as("call {number} started beside it", "warn"),
     "hedge_won": _as("call {number} was the fastest", "good"),
     "budget": lambda said: budget_badge(said.data),

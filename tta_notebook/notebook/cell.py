@@ -18,8 +18,16 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tta_notebook.notebook.calls import (
+    CALLS,
+    RUNTIME,
+    as_argument,
+    read_line,
+    refuse_background,
+    run_call,
+)
 from tta_notebook.notebook.lines import Lines, lines_inside_strings, lines_of, parsed
-from tta_notebook.notebook.options import Arguments, Magic, UsageMistake, parse_expression, read
+from tta_notebook.notebook.options import Arguments, UsageMistake
 from tta_notebook.notebook.primitive_cell import PrimitiveEnding, check_variable
 from tta_notebook.notebook.tables.primitives import PRIMITIVE
 from tta_notebook.notebook.tables.runs import RUN, WORKFLOW
@@ -29,12 +37,11 @@ Translate = Callable[[Lines], Lines]
 # Options of %%tta_workflow that mean nothing without --input.
 _ABOUT_A_RUN = ("live", "budget", "timeout", "cassette", "no-reuse", "background", "as", "show")
 
-# What transformed cells call (runtime.py); hidden from %who.
-RUNTIME = "__tta__"
-
 _HEADER = re.compile(r"%%(tta_workflow|tta_primitive)(?![\w?])")
-_RUN_LINE = re.compile(
-    r"(?P<indent>[ \t]*)(?P<target>[^%#=]+=[ \t]*)?%tta_run(?![\w?])(?P<rest>.*)", re.DOTALL
+_CALL_LINE = re.compile(
+    r"(?P<indent>[ \t]*)(?P<target>[^%#=]+=[ \t]*)?%(?P<magic>tta_run|tta_cluster)(?![\w?])"
+    r"(?P<rest>.*)",
+    re.DOTALL,
 )
 
 
@@ -70,7 +77,7 @@ def transform(
         return _Cell(lines, first, awaits=awaits, quiet=quiet).rewritten(translate)
     if lines[0].startswith("%%"):
         return lines  # another cell magic's text is that magic's
-    return _rewrite_run_lines(lines, quiet=quiet) if awaits else lines
+    return _rewrite_call_lines(lines, quiet=quiet) if awaits else lines
 
 
 def _first_code_line(lines: Lines) -> int | None:
@@ -92,7 +99,7 @@ class _Cell:
     def rewritten(self, translate: Translate) -> Lines:
         header = self.lines[self.first]
         magic = PRIMITIVE if header.startswith(PRIMITIVE.title) else WORKFLOW
-        arguments = _read(magic, header[_end_of(_HEADER, header) :].rstrip(), quiet=self.quiet)
+        arguments = read_line(magic, header[_end_of(_HEADER, header) :].rstrip(), quiet=self.quiet)
         if "h" in arguments.values:
             return [f"{RUNTIME}.help({magic.name!r})\n"]
         ending = (
@@ -105,7 +112,7 @@ class _Cell:
             f"# {header}" if header[-1:] in "\r\n" else f"# {header}\n",
         ]
         body = self.lines[self.first + 1 :]
-        body = translate(_rewrite_run_lines(body, quiet=self.quiet) if self.awaits else body)
+        body = translate(_rewrite_call_lines(body, quiet=self.quiet) if self.awaits else body)
         tree = parsed(body)
         if tree is None:
             return head + body  # Python itself says what is wrong, and in which line
@@ -113,14 +120,6 @@ class _Cell:
         if not body[-1].endswith(("\n", "\r")):
             body[-1] += "\n"
         return [*head, *body, f"{last_line}\n"]
-
-
-def _read(magic: Magic, text: str, *, quiet: bool) -> Arguments:
-    arguments = read(magic, text)
-    is_run = magic is RUN or "input" in arguments.values
-    if quiet and is_run and "show" not in arguments.values:
-        arguments.values["q"] = ""
-    return arguments
 
 
 class _WorkflowEnding:
@@ -143,9 +142,7 @@ class _WorkflowEnding:
         if expression is None or "dry-run" in arguments.values:
             call = f"{runtime}.show({', '.join([name, *label])})"
         else:
-            call = _run_call(
-                [name, _as_argument(expression), *label], arguments, awaits=self._awaits
-            )
+            call = run_call([name, as_argument(expression), *label], arguments, awaits=self._awaits)
         if variable := arguments.values.get("as"):
             call = f"({variable} := {call})"
         is_silenced = is_silenced or arguments.is_silenced or "q" in arguments.values
@@ -162,46 +159,6 @@ def _check(arguments: Arguments) -> None:
                 raise UsageMistake(
                     f"{title}: --{key} is about a run; add --input EXPR to have one."
                 )
-
-
-def refuse_background(magic: Magic, arguments: Arguments) -> None:
-    """Say that nothing goes on in the background of code that blocks.
-
-    Raises:
-        UsageMistake: the line asks for it.
-    """
-    if "background" in arguments.values:
-        raise UsageMistake(
-            f"{magic.title}: --background cannot be had behind another magic or in a plain "
-            "function: the kernel's loop, on which the run would go on, stands still there. Write "
-            f"{magic.title} on a line of the cell itself, or in an async def."
-        )
-
-
-def _run_call(call: list[str], arguments: Arguments, *, awaits: bool, method: str = "run") -> str:
-    if live := arguments.values.get("live"):
-        call.append(f"live={live!r}")
-    if budget := arguments.values.get("budget"):
-        # As text: a float of what is written would be another amount.
-        call.append(f"budget={budget!r}")
-    if cassette := arguments.values.get("cassette"):
-        call.append(f"cassette={cassette!r}")
-    if timeout := arguments.values.get("timeout"):
-        call.append(f"timeout_s={float(timeout)!r}")
-    if "no-reuse" in arguments.values:
-        call.append("reuse=False")
-    if "q" in arguments.values:
-        call.append("quiet=True")
-    if "background" in arguments.values:
-        call.append("background=True")
-    verb = f"await {RUNTIME}.{method}" if awaits else f"{RUNTIME}.{method}_blocking"
-    return f"{verb}({', '.join(call)})"
-
-
-def _as_argument(expression: str) -> str:
-    # `--input 1, 2` is a tuple, not two arguments
-    is_tuple = isinstance(parse_expression("input", expression), ast.Tuple)
-    return f"({expression})" if is_tuple else expression
 
 
 def _last_expression(tree: ast.Module, body: Lines) -> ast.Expr:
@@ -242,51 +199,27 @@ def _bind(body: Lines, last: ast.Expr, name: str) -> bool:
     return rest.lstrip().startswith(b";")
 
 
-def _rewrite_run_lines(lines: Lines, *, quiet: bool) -> Lines:
-    """Turn `%tta_run NAME EXPR` into an await at the same place, wherever Python can await."""
-    if not any("%tta_run" in line for line in lines):
+def _rewrite_call_lines(lines: Lines, *, quiet: bool) -> Lines:
+    """Turn lines such as `%tta_run NAME EXPR` into an await at the same place, where Python can."""
+    if not any(f"%{magic}" in line for line in lines for magic in CALLS):
         return lines
     inside = lines_inside_strings(lines)
     return [
-        line if number in inside else _rewritten_run_line(lines, number, quiet=quiet)
+        line if number in inside else _rewritten_call_line(lines, number, quiet=quiet)
         for number, line in enumerate(lines)
     ]
 
 
-def _rewritten_run_line(lines: Lines, number: int, *, quiet: bool) -> str:
+def _rewritten_call_line(lines: Lines, number: int, *, quiet: bool) -> str:
     line = lines[number]
-    found = _RUN_LINE.fullmatch(line)
+    found = _CALL_LINE.fullmatch(line)
     if found is None or _is_in_plain_function(lines, number):
         return line
-    text = found["rest"].rstrip()
-    call = _run_line_call(text, quiet=quiet)
+    is_bound = found["target"] is not None
+    call = CALLS[found["magic"]](found["rest"].rstrip(), is_bound=is_bound, quiet=quiet)
+    if call is None:
+        return line
     return f"{found['indent']}{found['target'] or ''}{call}{line[len(line.rstrip()) :]}"
-
-
-def _run_line_call(text: str, *, quiet: bool) -> str:
-    arguments = _read(RUN, text, quiet=quiet)
-    if "h" in arguments.values:
-        return f"{RUNTIME}.help({RUN.name!r})"
-    name, expression = run_words(arguments)
-    # The name in a lambda: a local one is found, an unknown one becomes a usage error.
-    call = [repr(name), f"lambda: {name}", _as_argument(expression)]
-    silenced = ";" if arguments.is_silenced or "q" in arguments.values else ""
-    return _run_call(call, arguments, awaits=True, method="run_named") + silenced
-
-
-def run_words(arguments: Arguments) -> tuple[str, str]:
-    """Return the name and the input expression of a `%tta_run` line.
-
-    Raises:
-        UsageMistake: one of them is missing, or the expression is none.
-    """
-    if len(arguments.words) < len(RUN.positionals):
-        raise UsageMistake(
-            f"{RUN.title}: write {RUN.title} {RUN.synopsis}, as in %tta_run ask 'why?'"
-        )
-    name, expression = arguments.words
-    parse_expression(RUN.title, expression)
-    return name, expression
 
 
 def _is_in_plain_function(lines: Lines, number: int) -> bool:

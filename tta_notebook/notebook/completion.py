@@ -47,6 +47,9 @@ class Matcher:
         if found is None or found[1] not in MAGICS:
             return []
         magic, rest = MAGICS[found[1]], found[2]
+        action, behind = magic.action(rest)
+        if action is not None and behind:
+            magic, rest = action, behind
         before = _LAST_WORD.sub("", rest).split()
         if rest.split(" ")[-1].startswith("-"):
             return [option.flag for option in magic.options if option.flag not in before]
@@ -69,8 +72,8 @@ class Matcher:
             ]
         if before:
             return []
-        if magic.choices:
-            return magic.choices
+        if magic.choices or magic.actions:
+            return [*magic.choices, *magic.action_words]
         if magic.completes == "runs":
             return [short_id(run) for run in self._runtime.recent_runs()]
         if magic.completes == "providers":

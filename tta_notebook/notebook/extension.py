@@ -18,7 +18,8 @@ from tta_notebook.notebook.background import (
     announcement_html,
     announcement_text,
 )
-from tta_notebook.notebook.cell import RUNTIME, transform
+from tta_notebook.notebook.calls import RUNTIME
+from tta_notebook.notebook.cell import transform
 from tta_notebook.notebook.completion import Matcher
 from tta_notebook.notebook.display import run_text
 from tta_notebook.notebook.ipython import RUN_CODE, Shell, UsageError
@@ -144,8 +145,8 @@ class Extension:
     def remove(self) -> None:
         """Remove everything, magics included, which IPython would leave behind."""
         shell = self._shell
-        # The history of a run that is still cleaning up gets its end as well.
-        self._runtime.background.stop(farewell=self._records.remove)
+        # The history of a run that is still cleaning up gets its end as well, and its workers stay.
+        self._runtime.background.stop(farewell=self._take_leave)
         shell.configurables.remove(self._settings)
         if self._settings["loop"] == "nest":
             turn_no_more()
@@ -172,6 +173,10 @@ class Extension:
         if was_enabled:
             stream.enable(previews=with_previews)
         self._runtime.at_unload.close()  # last: a cassette that cannot be finished raises
+
+    def _take_leave(self) -> None:
+        self._records.remove()
+        self._runtime.cluster.leave()
 
     @staticmethod
     def _formatters() -> list[tuple[str, type[Any], Callable[..., Any]]]:

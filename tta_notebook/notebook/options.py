@@ -66,6 +66,7 @@ class Magic:
             "settings".
         choices: what the first positional may be, if that is one of a few words.
         surplus: what to say of a word too many; by default that `-h` shows usage.
+        actions: what it does, where its first word says which: each with a line of its own.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Magic:
     completes: str = ""
     choices: tuple[str, ...] = ()
     surplus: str = ""
+    actions: tuple[Magic, ...] = ()
 
     @property
     def title(self) -> str:
@@ -97,12 +99,33 @@ class Magic:
         hint = f"did you mean {close[0]}?" if close else f"{self.title} -h lists the options."
         raise UsageMistake(f"{self.title}: unknown option {flag}; {hint}")
 
+    def action(self, line: str) -> tuple[Magic | None, str]:
+        """Return the action that a line names, and what stands behind its name."""
+        word, rest = _FIRST_WORD.fullmatch(line).groups()  # type: ignore[union-attr]  # any text fits
+        named = dict(zip(self.action_words, self.actions, strict=True))
+        return named.get(word), rest
+
+    @property
+    def action_words(self) -> list[str]:
+        """The words that name its actions."""
+        return [action.name.rpartition(" ")[2] for action in self.actions]
+
     def help(self) -> str:
         """Return what `-h` prints."""
+        if self.actions:
+            return self._help_of_actions()
         usage = " ".join([self.title, self.synopsis, *(f"[{o.synopsis}]" for o in self.options)])
         width = max(len(option.synopsis) for option in self.options)
         table = "\n".join(f"  {o.synopsis:<{width}}  {o.help}" for o in self.options)
         return f"{self.summary}\n\nUsage: {_folded(usage)}\n\n{table}\n\n{self.details}"
+
+    def _help_of_actions(self) -> str:
+        lines = [(f"{a.title} {a.synopsis}".rstrip(), a.summary) for a in self.actions]
+        width = max(len(usage) for usage, _ in lines)
+        table = "\n".join(f"  {usage:<{width}}  {summary}" for usage, summary in lines)
+        example = f"{self.actions[-1].title} -h"
+        more = f"-h: show this help; behind any of them it has the rest, as in {example}."
+        return f"{self.summary}\n\n{table}\n\n{more}"
 
 
 @dataclass(slots=True)
@@ -132,6 +155,7 @@ BUDGET = Option("--budget", "spend at most this much on models in the run", "USD
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _SPACE = re.compile(r"\s*")
 _FLAG = re.compile(r"--[A-Za-z][\w-]*|-[qho](?![\w.(\[])")
+_FIRST_WORD = re.compile(r"\s*([\w-]*)(.*)", re.DOTALL)
 _WORD = re.compile(r"'[^']*'|\"[^\"]*\"|[^\s;#]+")
 
 

@@ -17,6 +17,8 @@ from tta_notebook.core.errors import (
     ConfigurationError,
     Names,
 )
+from tta_notebook.core.fanout import DEFAULT_LIMIT
+from tta_notebook.core.map import MapPrimitive
 from tta_notebook.core.primitive import WorkflowPrimitive
 from tta_notebook.core.protocols import Guard, StepStore
 from tta_notebook.core.run import Run
@@ -24,16 +26,19 @@ from tta_notebook.core.standing import standing
 from tta_notebook.core.threads import run_blocking
 from tta_notebook.notebook.attended import Attended
 from tta_notebook.notebook.background import Background, BackgroundRun, Record
+from tta_notebook.notebook.cluster import NotebookCluster
 from tta_notebook.notebook.follow import view_for
 from tta_notebook.notebook.front_end import takes_input
 from tta_notebook.notebook.ipython import Shell, UsageError, display
 from tta_notebook.notebook.loop import interrupt_cancels
+from tta_notebook.notebook.options import Magic
 from tta_notebook.notebook.primitive_cell import Wrapping
 from tta_notebook.notebook.prompt import Prompt
 from tta_notebook.notebook.recorded import Recorded, literal_of
 from tta_notebook.notebook.rows import is_run
 from tta_notebook.notebook.settings import TTAMagics
 from tta_notebook.notebook.tables import MAGICS
+from tta_notebook.notebook.tables.cluster import MAP
 from tta_notebook.notebook.tables.primitives import PRIMITIVE
 from tta_notebook.notebook.tables.runs import WORKFLOW
 from tta_notebook.notebook.wishes import Wishes
@@ -42,6 +47,9 @@ if TYPE_CHECKING:
     from tta_notebook.performance.memo import Memo
 
 _KEPT_RUNS = 50
+# How much later than `--timeout` the deadline of its context is: that one would cancel once more,
+# in the middle of the clean-up.
+_CLEAN_UP_S = 15.0
 
 Workflow: TypeAlias = WorkflowPrimitive[Any, Any]
 # A run, and what its cell is to raise for it.
@@ -56,6 +64,7 @@ class Runtime:
         runs: the last runs of magics, newest last.
         recorded: the same with what they were run on.
         background: those that go on beside the cells.
+        cluster: where its maps run that run elsewhere.
         settings: what holds where a magic does not say.
         unkept_cells: the cells that IPython keeps no history of, as under nbval.
         at_unload: closed when the extension is unloaded.
@@ -63,6 +72,7 @@ class Runtime:
 
     def __init__(self, shell: Shell, settings: TTAMagics) -> None:
         self.workflow: Any = None
+        self.cluster = NotebookCluster()
         self.settings = settings
         self.background = Background(Prompt(shell))
         self._memo: Memo | None = None
@@ -106,6 +116,21 @@ class Runtime:
     ) -> asyncio.Future[Run[Any]]:
         """Run the workflow that `find` gives, which is what `name` means in the cell."""
         return self.run(self.named(name, find), input_data, name=name, **options)
+
+    def map_named(
+        self,
+        name: str,
+        find: Callable[[], Any],
+        items: Any,
+        *,
+        chunk_size: int | None = None,
+        max_concurrency: int = DEFAULT_LIMIT,
+        collect: bool = False,
+        **options: Any,
+    ) -> asyncio.Future[Run[Any]]:
+        """Run the workflow that `find` gives for every item, on the notebook's cluster."""
+        mapped = self.mapped(name, find, chunk_size, max_concurrency, collect=collect)
+        return self.run(mapped, items, name=mapped.name, **options)
 
     def run_blocking(self, workflow: Any, input_data: Any, **options: Any) -> Run[Any]:
         """Run where the cell cannot await; the kernel's loop stands still meanwhile."""
@@ -168,7 +193,7 @@ class Runtime:
         if context.mode == FRESH and not context.shared.is_begun:
             context.using(step_store=context.step_store or self._remembering(workflow, wishes))
         if wishes.timeout_s is not None:
-            context = context.within(wishes.timeout_s)
+            context = context.within(wishes.timeout_s + _CLEAN_UP_S)
         literal = literal_of(input_data)  # now: the run may change it
         start = BackgroundRun.of if is_beside else _foreground
         run = start(workflow, input_data, context, budget)
@@ -184,6 +209,30 @@ class Runtime:
             self._memo = Memo()
         reuse = None if wishes.reuse else False
         return self._memo.for_run(workflow, name=wishes.name, reuse=reuse)
+
+    def mapped(
+        self,
+        name: str,
+        find: Callable[[], Any],
+        chunk_size: int | None = None,
+        max_concurrency: int = DEFAULT_LIMIT,
+        *,
+        collect: bool = False,
+    ) -> Workflow:
+        """Return the map over what `find` gives, on the notebook's cluster.
+
+        Raises:
+            UsageError: there is no such workflow or no cluster, or a cassette is on.
+        """
+        executor = self.cluster.executor(chunk_size)
+        _refuse_cassette(MAP)
+        return MapPrimitive(
+            self.define(self.named(name, find), name),
+            max_concurrency=max_concurrency,
+            mode="collect" if collect else "fail_fast",
+            executor=executor,
+            name=f"map {name}",
+        )
 
     def define(self, workflow: Any, name: str | None) -> Workflow:
         """Return a cell's value as a workflow; rebind its name where that made a new object.
@@ -283,6 +332,27 @@ def _foreground(
     workflow: Workflow, input_data: Any, context: WorkflowContext, budget: Guard | None
 ) -> Run[Any]:
     return workflow.start(input_data, context, budget=budget)
+
+
+def _refuse_cassette(magic: Magic) -> None:
+    """Say that workers play no cassette, before anything is run.
+
+    Raises:
+        UsageError: one is on.
+    """
+    current = current_context()
+    inside = None if current is None else current.shared.backends
+    backends = {**(standing.backends or {}), **(inside or {})}
+    if not backends:
+        return
+    from tta_notebook.llm.cassettes.cassette import Cassette  # noqa: PLC0415 - loaded by now
+
+    if any(isinstance(backend, Cassette) for backend in backends.values()):
+        raise UsageError(
+            f"{magic.title}: a cassette is on, which one process plays and writes, and the workers "
+            "are many. `%tta_cassette off` lets them ask the models; `await NAME.map(EXPR)` runs "
+            "the map here, with the cassette."
+        )
 
 
 def _there(run: Run[Any]) -> asyncio.Future[Run[Any]]:

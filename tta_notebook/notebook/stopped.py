@@ -6,12 +6,17 @@ import asyncio
 from types import TracebackType
 from typing import Any
 
-from tta_notebook.core.errors import BudgetExceededError, WorkflowError
+from tta_notebook.core.errors import (
+    BudgetExceededError,
+    TravelError,
+    WorkerLostError,
+    WorkflowError,
+)
 from tta_notebook.core.run import Run
 from tta_notebook.notebook.display import progress_text
-from tta_notebook.notebook.rows import duration, place_of, run_cost
+from tta_notebook.notebook.rows import duration, path_of, place_of, run_cost
 
-_OURS = ("tta_notebook.core.", "tta_notebook.notebook.", "asyncio.")
+_OURS = ("tta_notebook.core.", "tta_notebook.notebook.", "tta_notebook.scale.", "asyncio.")
 
 
 class _Calm:
@@ -33,12 +38,24 @@ class RunInterrupted(RunCancelled):
     """The kernel was interrupted; the run was cancelled and has cleaned up."""
 
 
+class ChangeInterrupted(_Calm, asyncio.CancelledError):
+    """Workers were being started or ended; what was begun comes to its end beside the cells."""
+
+
 class RunTimedOut(_Calm, TimeoutError):  # noqa: N818 - a sibling of RunCancelled
     """The run took longer than its `--timeout`; it was cancelled and has cleaned up."""
 
 
 class RunOverBudget(_Calm, BudgetExceededError):  # noqa: N818 - a sibling of RunCancelled
     """A budget let a call of the run no further; what was asked until then is booked."""
+
+
+class RunCannotTravel(_Calm, TravelError):  # noqa: N818 - a sibling of RunCancelled
+    """Something of the run cannot go to its workers, or come back from them."""
+
+
+class RunWorkersLost(_Calm, WorkerLostError):  # noqa: N818 - a sibling of RunCancelled
+    """The workers ended; what they had done until then is in the run."""
 
 
 def cancelled(run: Run[Any], *, by_interrupt: bool) -> RunCancelled:
@@ -64,6 +81,15 @@ def over_budget(run: Run[Any], error: BudgetExceededError) -> RunOverBudget:
     )
 
 
+def at_workers(error: TravelError | WorkerLostError) -> BaseException:
+    """Return the exception for a map that its workers ended, of which a traceback says nothing."""
+    if isinstance(error, TravelError):
+        return RunCannotTravel(str(error), part=error.part)
+    return RunWorkersLost(
+        str(error), worker=error.worker, index=error.index, attempts=error.attempts
+    )
+
+
 def _summary(run: Run[Any], what: str) -> str:
     spent = f", at a cost of {cost}" if (cost := run_cost(run)) else ""
     return (
@@ -78,20 +104,26 @@ def point_at_step(error: BaseException, run: Run[Any]) -> None:
         error.add_note(note)
 
 
-def leave_out_our_frames(error: BaseException) -> None:
+def leave_out_our_frames(error: BaseException, run: Run[Any]) -> None:
     """Cut our own frames from the error's traceback: the cell's and the user's code remain.
 
     What we did not raise on purpose keeps every frame when it comes from our own code: that is a
-    defect here, and the frames lead to it.
+    defect here, and the frames lead to it. An error of a worker has left its frames there, and
+    brought their text as a note.
     """
     frames = _frames(error.__traceback__)
-    if not frames or (_is_ours(frames[-1]) and not isinstance(error, WorkflowError)):
+    is_meant = isinstance(error, WorkflowError) or _is_from_elsewhere(run)
+    if not frames or (_is_ours(frames[-1]) and not is_meant):
         return
     trimmed: TracebackType | None = None
     for frame in reversed(frames):
         if not _is_ours(frame):
             trimmed = TracebackType(trimmed, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
     error.__traceback__ = trimmed
+
+
+def _is_from_elsewhere(run: Run[Any]) -> bool:
+    return any(any(span.noted("elsewhere")) for span in path_of(run.failed_span))
 
 
 def _frames(traceback: TracebackType | None) -> list[TracebackType]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tta_notebook.core.errors import WorkflowError
-from tta_notebook.notebook.cell import RUNTIME
+from tta_notebook.notebook.calls import RUNTIME
 from tta_notebook.notebook.export.exported import module_of
 from tta_notebook.notebook.export.place import checked_place, write
 from tta_notebook.notebook.recorded import Recorded

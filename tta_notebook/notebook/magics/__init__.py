@@ -2,6 +2,7 @@
 
 from tta_notebook.notebook.magics.base import Family, Parts
 from tta_notebook.notebook.magics.cassettes import CassetteMagics
+from tta_notebook.notebook.magics.cluster import ClusterMagics
 from tta_notebook.notebook.magics.config import ConfigMagics
 from tta_notebook.notebook.magics.costs import CostMagics
 from tta_notebook.notebook.magics.exporting import ExportMagics
@@ -16,6 +17,7 @@ FAMILIES: tuple[type[Family], ...] = (
     CassetteMagics,
     ExportMagics,
     RecordMagics,
+    ClusterMagics,
     KeyMagics,
     LocalMagics,
     ConfigMagics,

@@ -17,7 +17,8 @@ from tta_notebook.core.algebra import as_primitive
 from tta_notebook.core.errors import CompositionError, Names
 from tta_notebook.core.graph import Graph
 from tta_notebook.core.run import Run
-from tta_notebook.notebook.cell import refuse_background, run_words, transform
+from tta_notebook.notebook.calls import refuse_background, run_words
+from tta_notebook.notebook.cell import transform
 from tta_notebook.notebook.display import run_json, run_table, run_text
 from tta_notebook.notebook.gantt import run_gantt
 from tta_notebook.notebook.ipython import UsageError

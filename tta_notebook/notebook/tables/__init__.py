@@ -4,6 +4,7 @@ Nothing here knows IPython.
 """
 
 from tta_notebook.notebook.tables.cassettes import CASSETTE
+from tta_notebook.notebook.tables.cluster import CLUSTER
 from tta_notebook.notebook.tables.config import CONFIG
 from tta_notebook.notebook.tables.costs import COSTS, STANDING_BUDGET
 from tta_notebook.notebook.tables.exporting import EXPORT
@@ -20,6 +21,6 @@ MAGICS = {
         *(COSTS, STANDING_BUDGET),
         *(CASSETTE, EXPORT),
         *(HISTORY, MODELS, CACHE, COMPARE, WHATIF),
-        *(KEY, LOCAL, CONFIG),
+        *(CLUSTER, KEY, LOCAL, CONFIG),
     )
 }
