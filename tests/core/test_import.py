@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -13,10 +14,13 @@ import pytest
 import tta_notebook
 import tta_notebook.core
 
+DONT_WRITE = "PYTHONDONTWRITEBYTECODE"
 CORE_NAMES = sorted(set(tta_notebook.core.__all__) & set(tta_notebook.__all__))
 
 
 def run_script(code, *options, cwd=None):
+    # Compiling the sources anew each time would be most of what an import takes.
+    environment = {name: value for name, value in os.environ.items() if name != DONT_WRITE}
     done = subprocess.run(
         [sys.executable, "-W", "error", *options, "-c", textwrap.dedent(code)],
         capture_output=True,
@@ -24,6 +28,7 @@ def run_script(code, *options, cwd=None):
         timeout=60,
         check=False,
         cwd=cwd,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

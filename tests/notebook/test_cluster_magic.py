@@ -38,7 +38,14 @@ def rewritten(cell, **options):
 def workers_here():
     """Return the processes of this one, but for the one that multiprocessing keeps for itself."""
     children = psutil.Process().children(recursive=True)
-    return {child.pid for child in children if "resource_tracker" not in " ".join(child.cmdline())}
+    return {child.pid for child in children if is_worker(child)}
+
+
+def is_worker(process):
+    try:
+        return "resource_tracker" not in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # it has ended, and is perhaps still to be waited for
+        return False
 
 
 def until(holds):

@@ -37,9 +37,16 @@ PATIENCE_S = 30
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def shared():
     with Cluster(workers=2) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def cluster(shared):
+    """The cluster of this module, once the workers that a test has killed are replaced."""
+    asyncio.run(until(lambda: len(pids(shared)) == 2))
+    return shared
 
 
 @pytest.fixture
@@ -85,7 +92,7 @@ def written(journal: Path, seconds: float):
 
 
 def pids(cluster) -> list[int]:
-    return list(cluster._client.run(os.getpid).values())
+    return list(cluster._client.run(os.getpid, on_error="ignore").values())
 
 
 def test_a_map_gives_its_results_in_order_from_several_processes(cluster):
@@ -271,7 +278,6 @@ def test_an_item_that_ends_its_worker_fails_alone(cluster):
 
 def test_an_interrupt_of_the_group_does_not_end_workers(cluster, journal):
     async def main():
-        await until(lambda: len(pids(cluster)) == 2)
         before = pids(cluster)
         run = MapPrimitive(written(journal, 0.3), executor=cluster, max_concurrency=4).start(
             range(8)
