@@ -9,6 +9,7 @@ calls into the worker. All of it passes the scheduler: workers need no way to th
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -44,6 +45,8 @@ class DaskCrew:
         # Kept while a chunk is out: Dask would see to it that a result which somebody holds is
         # there, and compute it again when its worker is lost.
         self._tasks: dict[int, Any] = {}
+        self._answers: defaultdict[str, list[bytes]] = defaultdict(list)
+        self._calling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._told: Callable[[Event], None] = _unheard
         self._queue: Any = None
         self._background: list[asyncio.Task[None]] = []
@@ -155,9 +158,18 @@ class DaskCrew:
         )
 
     async def _answer(self, worker: str, data: bytes) -> None:
-        await self._client.run(
-            dask_worker.take_answer, self._map_id, data, workers=[worker], on_error="ignore"
-        )
+        self._answers[worker].append(data)
+        # What comes while a call is under way goes along with the next one.
+        async with self._calling[worker]:
+            answers, self._answers[worker] = self._answers[worker], []
+            if answers:
+                await self._client.run(
+                    dask_worker.take_answers,
+                    self._map_id,
+                    answers,
+                    workers=[worker],
+                    on_error="ignore",
+                )
 
     async def _stop(self, chunks: set[int]) -> None:
         await self._release(list(chunks))

@@ -14,7 +14,7 @@ import platform
 import signal
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from functools import partial
 from importlib import import_module
@@ -92,11 +92,12 @@ async def opened_queue(client: Any, name: str) -> Any:
     return queue
 
 
-def take_answer(map_id: str, data: bytes) -> None:
-    """Take an answer to a question of one of the worker's chunks: called in the worker's loop."""
+def take_answers(map_id: str, answers: Iterable[bytes]) -> None:
+    """Take answers to questions of the worker's chunks: called in the worker's loop."""
     if (line := _lines.found(map_id)) is not None:
-        answer: Answer = unpacked(data)
-        _thread.loop.call_soon_threadsafe(line.channel.answered, answer)
+        for data in answers:
+            answer: Answer = unpacked(data)
+            _thread.loop.call_soon_threadsafe(line.channel.answered, answer)
 
 
 def _is_wanted(worker: Any) -> bool:
