@@ -150,6 +150,7 @@ class Worker:
         self.inward = Line(crew, self._answered)
         self.is_there = True
         self.tasks = {}
+        self.widths, self.left = {}, {}
         self.loads = Counter()
         self._loaded = {}
         self._channel = None
@@ -158,7 +159,9 @@ class Worker:
         chunk = unpacked(data)
         if self._channel is None:
             self._channel = Channel(self.post, asyncio.get_running_loop())
-        assert len(self.tasks) < self.places, f"{self.name} has no place for another chunk"
+        assert self._busy() < self.places, f"{self.name} has no place for another chunk"
+        self.widths[chunk.number] = chunk.max_concurrency
+        self.left[chunk.number] = len(chunk.items)
         if package not in self._loaded:
             self.loads[package] += 1
             try:
@@ -173,6 +176,13 @@ class Worker:
         self.tasks[chunk.number] = task
         task.add_done_callback(lambda task: self._ended(chunk.number, task, work))
 
+    def _busy(self):
+        """Return how many chunks are not about to end."""
+        return sum(
+            self.left[number] >= self.widths[number] - self.widths[number] // 4
+            for number in self.tasks
+        )
+
     def _ended(self, number, task, work):
         if self.tasks.pop(number, None) is not None:  # it has not begun, and so has not said it
             self.post(Ended(number))
@@ -183,6 +193,8 @@ class Worker:
     def post(self, message):
         if isinstance(message, Ended):
             self.tasks.pop(message.chunk, None)
+        if isinstance(message, Report):
+            self.left[message.chunk] -= 1
         if not self.is_there:
             return
         if isinstance(message, Report) and (skew_s := self.crew.skews_s.get(self.name)):

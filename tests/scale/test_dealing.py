@@ -146,6 +146,21 @@ def test_a_map_uses_all_the_room_that_it_is_given():
     assert meter.most == 7
 
 
+def test_slow_items_do_not_hold_up_those_that_wait_behind_them():
+    chance = Random(7)  # noqa: S311 - chance, not secrecy
+    naps_s = [0.3 + 0.7 * chance.random() + 2 * (chance.random() < 0.1) for _ in range(300)]
+
+    async def seconds(step):
+        begun_s = asyncio.get_running_loop().time()
+        await step.execute(range(300))
+        return asyncio.get_running_loop().time() - begun_s
+
+    work = napping(Meter(), naps_s.__getitem__)
+    here_s = run_virtual(lambda: seconds(MapPrimitive(work, max_concurrency=40)))
+    there_s = run_virtual(lambda: seconds(over(LocalCrew(2), work, max_concurrency=40)))
+    assert there_s < 1.2 * here_s
+
+
 def test_a_source_that_is_slow_to_begin_with_still_fills_its_chunks():
     meter = Meter()
     mapped = over(LocalCrew(2), napping(meter, 60), max_concurrency=20)

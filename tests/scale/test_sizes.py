@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tta_notebook.scale.backlog import Item
+from tta_notebook.scale.hands import Dealt
 from tta_notebook.scale.roster import Roster
 from tta_notebook.scale.sizes import MOST_ITEMS, Sizes, shortened
 
@@ -30,6 +32,21 @@ def test_chunks_fill_their_places_and_even_out(limit, items, places, width, leng
     sizes = Sizes(limit, None, items)
     assert sizes.width(places, 0) == width
     assert sizes.length(places, width) == length
+
+
+def test_what_is_left_free_beside_chunks_that_end_is_filled_bit_by_bit():
+    sizes = Sizes(100, None, 10_000)
+    width = sizes.width(2, running=88)
+    assert (width, sizes.length(2, width)) == (12, 12)
+
+
+@pytest.mark.parametrize(
+    ("width", "left", "is_ending"),
+    [(50, 50, False), (50, 38, False), (50, 37, True), (1, 1, False), (2, 2, False), (2, 1, True)],
+)
+def test_a_chunk_is_ending_when_a_quarter_of_its_width_is_free(width, left, is_ending):
+    items = {index: Item(index, b"") for index in range(left)}
+    assert Dealt(1, "a", items, width, 0, is_alone=False).is_ending == is_ending
 
 
 def test_a_stated_size_is_kept():

@@ -55,12 +55,17 @@ def dask_setup(_worker: Any) -> None:
 def work_on(data: bytes, package: bytes) -> None:
     """Run a chunk to its end: the Dask task.
 
+    It gives its place among the worker's threads back at once, since it only waits: whoever deals
+    out the chunks knows how many a worker is to have.
+
     Args:
         data: the chunk, packed.
         package: its workflow, see `packed_workflow`.
     """
     dask: Any = import_module("distributed")  # of whose types Dask states few
     worker = dask.get_worker()
+    key = worker.get_current_task()
+    dask.secede()
     chunk: Chunk = unpacked(data)
     line = _lines.enter(chunk, dask.get_client())
     if line is None:
@@ -71,7 +76,7 @@ def work_on(data: bytes, package: bytes) -> None:
             unbegun = partial(line.post, Ended(chunk.number))
             job = _Job(run_chunk(chunk, loaded, line.channel), unbegun)
             while not job.wait(LOOK_S):
-                if not _is_wanted(worker):
+                if not _is_wanted(worker, key):
                     job.cancel()
     finally:
         _lines.leave(line, chunk)
@@ -100,8 +105,8 @@ def take_answers(map_id: str, answers: Iterable[bytes]) -> None:
             _thread.loop.call_soon_threadsafe(line.channel.answered, answer)
 
 
-def _is_wanted(worker: Any) -> bool:
-    state: Any = worker.state.tasks.get(worker.get_current_task())
+def _is_wanted(worker: Any, key: str) -> bool:
+    state: Any = worker.state.tasks.get(key)
     return state is not None and state.state in _WANTED
 
 

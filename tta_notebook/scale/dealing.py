@@ -241,16 +241,17 @@ class Dealing:
 
     def _lose(self, worker: str) -> None:
         self._roster.lose(worker)
-        for dealt in self._hands.pop_of(worker):
-            self._write_off(dealt)
+        for dealt in self._written_off(worker):
             self._deal_again(dealt)
 
-    def _write_off(self, dealt: Dealt) -> None:
-        """Book what a chunk that nobody will hear of any more may have spent."""
-        calls = self._counter.lost(dealt.number)
-        self._context.note(
-            "worker_lost", worker=dealt.worker, items=len(dealt.items), open_calls=calls
-        )
+    def _written_off(self, worker: str) -> list[Dealt]:
+        """Return a worker's chunks of which nobody will hear; book what they may have spent."""
+        lost = self._hands.pop_of(worker)
+        if lost:
+            items = sum(len(dealt.items) for dealt in lost)
+            calls = sum(self._counter.lost(dealt.number) for dealt in lost)
+            self._context.note("worker_lost", worker=worker, items=items, open_calls=calls)
+        return lost
 
     def _deal_again(self, dealt: Dealt) -> None:
         if self._is_winding_up:
@@ -272,7 +273,7 @@ class Dealing:
             await source.close()
         finally:
             for dealt in self._hands:
-                self._write_off(dealt)
+                self._written_off(dealt.worker)
             self._counter.close()
             with self._heard():
                 await self._crew.close()

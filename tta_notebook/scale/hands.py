@@ -30,6 +30,14 @@ class Dealt:
     given_ns: int
     is_alone: bool
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether a quarter of what may run at once does not: its place is free for another one.
+
+        Items take their time: to wait for a chunk's slowest would leave most of its place empty.
+        """
+        return len(self.items) < self.width - self.width // 4
+
     def begun(self) -> list[Item]:
         """Return those that may have been begun: as many as run at once, since they begin in order.
 
@@ -72,11 +80,14 @@ class Hands:
         return sum(min(dealt.width, len(dealt.items)) for dealt in self._dealt.values())
 
     def freest(self, roster: Roster) -> str | None:
-        """Return the worker with the most free places, None when there are none."""
-        busy = Counted(dealt.worker for dealt in self._dealt.values())
+        """Return the worker with the most free places, then the fewest items; None for none."""
+        busy = Counted(dealt.worker for dealt in self._dealt.values() if not dealt.is_ending)
         alone = {dealt.worker for dealt in self._dealt.values() if dealt.is_alone}
         free = {worker: places - busy[worker] for worker, places in roster if worker not in alone}
-        worker = max(free, key=free.__getitem__, default=None)
+        items = Counted[str]()
+        for dealt in self._dealt.values():
+            items[dealt.worker] += len(dealt.items)
+        worker = max(free, key=lambda worker: (free[worker], -items[worker]), default=None)
         return worker if worker is not None and free[worker] > 0 else None
 
     def idle(self, roster: Roster) -> str | None:

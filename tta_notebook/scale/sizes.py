@@ -22,7 +22,7 @@ class Sizes:
     """What chunks of a map are to be like.
 
     Attributes:
-        max_concurrency: how many items run at once, everywhere together; None for 100 a chunk.
+        max_concurrency: how many items run at once, everywhere together; None for 100 a place.
         chunk_size: how many items a chunk has; None to choose.
         items: how many there are in all, where that is known.
     """
@@ -38,10 +38,10 @@ class Sizes:
             places: how many chunks the workers take at once.
             running: how many items may be running already.
         """
-        if self.max_concurrency is None:
-            return DEFAULT_LIMIT
-        share = ceil(self.max_concurrency / self._used(places))
-        return max(0, min(share, self.max_concurrency - running))
+        limit = self.max_concurrency
+        if limit is None:
+            limit = DEFAULT_LIMIT * self._used(places)
+        return max(0, min(self._share(places), limit - running))
 
     def length(self, places: int, width: int) -> int:
         """Return how many items the next chunk has.
@@ -52,13 +52,19 @@ class Sizes:
         """
         if self.chunk_size is not None:
             return self.chunk_size
-        if self.items is None:
+        if self.items is None or width < self._share(places):
+            # Beside one that comes to its end: what it leaves free is filled bit by bit.
             return width
         used = self._used(places)
         # Few enough for four chunks a place; but each is to fill its place.
         fair = ceil(self.items / (CHUNKS_A_PLACE * used))
         full = min(width, ceil(self.items / used))
         return max(1, min(MOST_ITEMS, max(fair, full)))
+
+    def _share(self, places: int) -> int:
+        if self.max_concurrency is None:
+            return DEFAULT_LIMIT
+        return ceil(self.max_concurrency / self._used(places))
 
     def _used(self, places: int) -> int:
         return max(1, places if self.max_concurrency is None else min(places, self.max_concurrency))
