@@ -233,6 +233,8 @@ def test_a_kernel_that_is_killed_takes_its_workers_along(new_kernel, tmp_path):
     with notebook(new_kernel, tmp_path) as book:
         book.value("%tta_cluster start 2")
         workers = book.workers()
+        assert len(workers) == 2
+        assert not are_gone(workers)
         book.process.kill()
         until(lambda: are_gone(workers))
 

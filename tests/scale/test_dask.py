@@ -377,13 +377,23 @@ def test_its_processes_end_with_it():
 
 
 def test_it_grows_and_shrinks(cluster):
+    async def where(x):
+        await asyncio.sleep(0.2)
+        return os.getpid()
+
+    async def workers_of_a_map():
+        step = LambdaPrimitive(where)
+        return len(set(await step.map(range(30), executor=cluster, max_concurrency=6)))
+
     async def main():
         cluster.scale(3)
         await until(lambda: len(cluster.status()) == 3)
+        grown = await workers_of_a_map()
         cluster.scale(2)
         await until(lambda: len(cluster.status()) == 2)
+        return grown, await workers_of_a_map()
 
-    asyncio.run(main())
+    assert asyncio.run(main()) == (3, 2)
 
 
 def test_a_worker_of_another_release_is_refused(cluster, monkeypatch):
